@@ -1,0 +1,65 @@
+import type { Api } from '../cluster/api.ts'
+import { get, list, mergePatch, remove } from '../cluster/objects.ts'
+import { removeStack } from '../cluster/remove.ts'
+import type { Kind } from '../cluster/resources.ts'
+import type { Inputs } from '../inputs.ts'
+import { keepAnnotation } from '../stack/inventory.ts'
+import { findInventory, type Session } from './session.ts'
+import { goneTimeoutMs } from './teardown.ts'
+
+/**
+ * Removes the stack that this standup made, unless a teardown step already did, somebody else stands there now, or a
+ * failure asked for it to be kept until its expiry.
+ */
+export async function removeOwnStack(api: Api, session: Session<Inputs>): Promise<void> {
+  const { log, signal } = session
+  const { namespace } = session.inputs
+  const found = await findInventory(api, namespace.model, signal)
+  if (found === undefined) {
+    log.info(`post: no stack in ${namespace.model}, nothing to remove`)
+    return
+  }
+  const { inventory, object } = found
+  if (inventory.holder !== session.holder) {
+    log.info(`post: the stack in ${namespace.model} belongs to ${inventory.holder}, not to this job; left alone`)
+    return
+  }
+  const keep = object.metadata.annotations?.[keepAnnotation]
+  if (keep === 'all' || keep === 'evidence') {
+    if (keep === 'evidence') await scaleToZero(api, namespace.model, inventory.decode, signal)
+    log.warning(
+      `post: kept for evidence until ${new Date(inventory.expiresEpochSeconds * 1000).toISOString()}${keep === 'evidence' ? ' (scaled to 0)' : ''}; remove it with mode: teardown`,
+    )
+    return
+  }
+  const removal = await removeStack(api, {
+    namespaces: [...new Set([namespace.model, namespace.harness])],
+    stack: inventory.stack,
+    deep: false,
+    purge: false,
+    timeoutMs: goneTimeoutMs,
+    signal,
+    log,
+  })
+  log.info(`post: removed ${removal.deleted.length} objects of ${inventory.stack}; kept on purpose: ${removal.kept.join(', ') || 'nothing'}`)
+  if (removal.leftovers.length + removal.failures.length > 0) {
+    log.warning(`post: LEFTOVERS: ${[...removal.leftovers, ...removal.failures].join('; ')}. Run mode: teardown for ${namespace.model}.`)
+  }
+}
+
+async function scaleToZero(api: Api, namespace: string, deployment: string, signal: AbortSignal): Promise<void> {
+  if ((await get(api, 'Deployment', namespace, deployment, signal)) === undefined) return
+  await mergePatch(api, 'Deployment', namespace, deployment, { spec: { replicas: 0 } }, signal)
+}
+
+/** Removes pods and ConfigMaps of this run; the stack stays. */
+export async function removeHarness(api: Api, session: Session<Inputs>): Promise<void> {
+  const { log, signal } = session
+  const namespace = session.inputs.namespace.harness
+  const labelSelector = `llm-d.ai/bench-run=${session.runId}`
+  const lists = await Promise.all((['Pod', 'ConfigMap'] as Kind[]).map(kind => list(api, kind, namespace, { labelSelector, signal })))
+  const objects = lists.flatMap(l => l.items)
+  await Promise.all(objects.map(o => remove(api, o, { graceSeconds: 1, signal })))
+  log.info(`post: removed ${objects.length} harness object(s) of run ${session.runId}`)
+}
+

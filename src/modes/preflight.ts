@@ -1,0 +1,96 @@
+import type { Api } from '../cluster/api.ts'
+import { explainApiError, isForbidden } from '../cluster/api-error.ts'
+import { discover, missingRights } from '../cluster/discover.ts'
+import { get, list } from '../cluster/objects.ts'
+import { UserError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { defaultStorageClass, gpuFit, isSimulated, pickAccelerator } from '../platform/nodes.ts'
+import { neededReviews, type ReviewMode, rightText } from '../platform/rbac.ts'
+import { missing, neededGroupVersions, platformFailure } from '../platform/requirements.ts'
+import type { KubeObject } from '../stack/kube.ts'
+
+export interface Seen {
+  readonly accelerator: { key: string; value: string } | undefined
+  readonly storageClass: string | undefined
+  readonly simulated: boolean
+  readonly namespaceExists: boolean
+}
+
+/** Reads a cluster-scoped list that is optional: without the right to it the answer is undefined. */
+async function optional(api: Api, kind: 'Node' | 'StorageClass' | 'GatewayClass', signal: AbortSignal): Promise<KubeObject[] | undefined> {
+  try {
+    return (await list(api, kind, undefined, { signal })).items
+  } catch (error) {
+    if (isForbidden(error)) return undefined
+    throw explainApiError(error, `listing ${kind} objects`)
+  }
+}
+
+/** Whether the namespace exists; a right that is missing counts as "exists", the next call will tell. */
+export async function namespaceExists(api: Api, name: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await get(api, 'Namespace', undefined, name, signal)) !== undefined
+  } catch (error) {
+    if (isForbidden(error)) return true
+    throw explainApiError(error, `reading namespace ${name}`)
+  }
+}
+
+/** Fails with PREFLIGHT when the identity lacks rights of this mode, naming all of them, before anything is changed. */
+export async function checkRights(api: Api, mode: ReviewMode, namespaces: readonly string[], signal: AbortSignal, log: Log): Promise<void> {
+  const reviews = [...new Set(namespaces)].flatMap(ns => neededReviews(mode, ns))
+  const lacking = await missingRights(api, reviews, signal, log)
+  if (lacking.length === 0) return
+  throw new UserError('PREFLIGHT', `This identity lacks ${lacking.length} right(s) that mode ${mode} needs.`, {
+    why: `Missing: ${[...new Set(lacking.map(rightText))].join('; ')}.`,
+    next: `Let a cluster administrator apply the Role for mode ${mode} from docs/rbac.md in the namespace.`,
+  })
+}
+
+/**
+ * Everything that standup has to know and check before it writes: platform, rights, GPU nodes, storage class. All
+ * findings of one kind are reported together.
+ */
+export async function standupPreflight(
+  api: Api,
+  request: {
+    namespace: string
+    harnessNamespace: string
+    accelerator: 'auto' | { key: string; value: string }
+    storageClass: string | undefined
+    needsStorage: boolean
+    gpus: number
+    replicas: number
+    gatewayClass: string
+    signal: AbortSignal
+    log: Log
+  },
+): Promise<Seen> {
+  const { signal, log } = request
+  const [groups, nodes, classes, gatewayClasses, exists] = await Promise.all([
+    discover(api, neededGroupVersions, signal),
+    optional(api, 'Node', signal),
+    request.needsStorage ? optional(api, 'StorageClass', signal) : undefined,
+    optional(api, 'GatewayClass', signal).catch(() => undefined),
+    namespaceExists(api, request.namespace, signal),
+    checkRights(api, 'standup', [request.namespace, request.harnessNamespace], signal, log),
+  ])
+  const lacking = missing(groups, gatewayClasses, request.gatewayClass)
+  if (lacking.length > 0) throw platformFailure(lacking)
+  if (nodes === undefined) log.warning('Nodes cannot be listed with these rights: GPU label and capacity are not checked.')
+  const accelerator = pickAccelerator(nodes, request.accelerator)
+  if (nodes !== undefined) {
+    const pods = await list(api, 'Pod', undefined, { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed', signal })
+      .then(r => r.items)
+      .catch(error => {
+        if (isForbidden(error)) return undefined
+        throw explainApiError(error, 'listing pods of all namespaces')
+      })
+    const fit = gpuFit(nodes, pods ?? [], request.gpus, request.replicas, accelerator)
+    if (!fit.ok) {
+      log.warning(`GPU capacity: ${fit.why}`)
+    }
+  }
+  const storageClass = request.needsStorage ? defaultStorageClass(classes, request.storageClass) : undefined
+  return { accelerator, storageClass, simulated: isSimulated(nodes), namespaceExists: exists }
+}

@@ -1,0 +1,196 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Api } from '../cluster/api.ts'
+import { explainApiError, isForbidden } from '../cluster/api-error.ts'
+import { get, list, mergePatch } from '../cluster/objects.ts'
+import { probe } from '../cluster/probe.ts'
+import { asFailure, type Failure, UserError } from '../errors.ts'
+import { plannedSeconds, renderProfile, type Workload } from '../harness/profiles.ts'
+import type { RunInputs } from '../inputs.ts'
+import { isSimulated } from '../platform/nodes.ts'
+import type { Repeat } from '../results/schema.ts'
+import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
+import { inventoryName } from '../stack/kube.ts'
+import { endpointOf } from './endpoint.ts'
+import { legDocument, writeLeg } from './leg.ts'
+import { checkRights } from './preflight.ts'
+import { type RepeatContext, runRepeat } from './repeat.ts'
+import { findInventory, noStack, openCluster, type Outcome, type Session, Timings } from './session.ts'
+import { checkAnswer } from './smoke.ts'
+
+/** Added to the planned load time of one repeat for pod start, tokenizer, drain and report. */
+const repeatOverheadSeconds = 900
+const endpointAttemptSeconds = 20
+
+/**
+ * Finds the stack's endpoint, checks that it serves the model, and runs guidellm `repeats` times, one after the other,
+ * each from its own seed into its own folder. Results are fetched after every repeat: a cancelled step loses at most the
+ * repeat in flight. A failed repeat is recorded and not retried.
+ */
+export async function run(session: Session<RunInputs>): Promise<Outcome> {
+  const { inputs, log, signal } = session
+  if (inputs.dryRun) return planOnly(session)
+  const timings = new Timings()
+  const repeats: Repeat[] = []
+  const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
+  let stack: Inventory | undefined
+  let workload: Workload | undefined
+  let simulated = false
+  const resultsFolder = path.join(session.out, 'results')
+  const document = (failure?: Failure) =>
+    legDocument(session, {
+      stage: 'run',
+      timings: timings.seconds,
+      repeats,
+      simulated,
+      ...(stack ? { inventory: stack } : {}),
+      ...(workload ? { workload } : {}),
+      ...(failure ? { failure } : {}),
+    })
+  try {
+    const found = await findInventory(api, inputs.namespace.model, signal)
+    if (found === undefined && inputs.endpoint.kind !== 'url') throw noStack(inputs.namespace.model)
+    stack = found?.inventory
+    await checkRights(api, 'run', [inputs.namespace.model, inputs.namespace.harness], signal, log)
+    simulated = await clusterIsSimulated(api, signal)
+    if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
+    const target = await timings.measure('endpoint', () => log.group('Endpoint', () => findEndpoint(api, session, stack)))
+    const model = target.model
+    const rendered = renderProfile(await templateOf(session), { target: target.url, model }, inputs.workloadOverrides, { seed: inputs.seed })
+    workload = rendered.profile
+    const seconds = plannedSeconds(workload)
+    log.info(
+      `plan: ${inputs.repeats} repeats of ${workload.rates.length} rates (${workload.rates.join(', ')} req/s) x ${workload.secondsPerRate} s = at least ${Math.ceil((seconds * inputs.repeats) / 60)} min of load`,
+    )
+    session.touch()
+    if (found) await extendExpiry(api, found.inventory, Date.now() / 1000 + (seconds + repeatOverheadSeconds) * inputs.repeats + 3600, session)
+    await mkdir(resultsFolder, { recursive: true })
+    const hfSecret = await hasToken(api, inputs.namespace.harness, signal)
+    const context: RepeatContext = {
+      api,
+      session,
+      stack,
+      model,
+      target: target.url,
+      resultsFolder,
+      hfSecret,
+      waitMs: inputs.waitTimeoutMs ?? (seconds + repeatOverheadSeconds) * 1000,
+      template: await templateOf(session),
+    }
+    for (let index = 1; index <= inputs.repeats; index++) {
+      const repeat = await timings.measure('load', () => log.group(`Repeat ${index} of ${inputs.repeats}`, () => runRepeat(context, index)))
+      repeats.push(repeat)
+      await writeLeg(session, document())
+      signal.throwIfAborted()
+    }
+    const failure = repeatsFailure(repeats)
+    const leg = document(failure)
+    await writeLeg(session, leg)
+    return { outputs: outputsOf(session, target.url, resultsFolder), leg, resultsFolder, ...(failure ? { failure } : {}) }
+  } catch (error) {
+    const failure = asFailure(explainApiError(error, 'running the benchmark'))
+    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !signal.aborted) {
+      await mergePatch(api, 'ConfigMap', inputs.namespace.model, inventoryName, { metadata: { annotations: { 'llm-d.ai/bench-keep': inputs.keepOnFailure } } }).catch(() => undefined)
+    }
+    const leg = document(failure)
+    await writeLeg(session, leg)
+    return { outputs: {}, failure, leg, ...(repeats.length > 0 ? { resultsFolder } : {}) }
+  } finally {
+    await api.close()
+  }
+}
+
+const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder: string) => ({
+  namespace: session.inputs.namespace.model,
+  endpoint,
+  'results-path': resultsFolder,
+})
+
+/** B77: nothing is created; the profile is rendered against a mock target. */
+async function planOnly(session: Session<RunInputs>): Promise<Outcome> {
+  const { inputs, log } = session
+  const rendered = renderProfile(await templateOf(session), { target: 'http://mock:1234', model: inputs.model }, inputs.workloadOverrides, { seed: inputs.seed })
+  await writeFile(path.join(session.out, 'plan.yaml'), rendered.yaml)
+  log.info(`dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`)
+  return { outputs: { endpoint: 'http://mock:1234', 'plan-path': path.join(session.out, 'plan.yaml') } }
+}
+
+/** A built-in profile's name stays a name; anything else is a file of the repository. */
+async function templateOf(session: Session<RunInputs>): Promise<string> {
+  const { builtInProfiles } = await import('../harness/profiles.ts')
+  const { workload } = session.inputs
+  if (workload in builtInProfiles) return workload
+  const { readFile } = await import('node:fs/promises')
+  try {
+    return await readFile(path.resolve(session.env.GITHUB_WORKSPACE ?? process.cwd(), workload), 'utf8')
+  } catch (cause) {
+    throw new UserError('INPUT', `The workload profile ${JSON.stringify(workload)} is neither built in nor a readable file.`, {
+      why: (cause as Error).message,
+      next: `Write one of ${Object.keys(builtInProfiles).join(', ')}, or the path of a YAML file in the checked-out repository.`,
+      cause,
+    })
+  }
+}
+
+async function clusterIsSimulated(api: Api, signal: AbortSignal): Promise<boolean> {
+  try {
+    return isSimulated((await list(api, 'Node', undefined, { signal })).items)
+  } catch (error) {
+    if (isForbidden(error)) return false
+    throw error
+  }
+}
+
+async function findEndpoint(api: Api, session: Session<RunInputs>, stack: Inventory | undefined): Promise<{ url: string; model: string }> {
+  const { inputs, log, signal } = session
+  const url = await endpointOf(api, inputs.endpoint, { namespace: inputs.namespace.model, ...(stack ? { gateway: stack.gateway } : {}), signal })
+  const [answer] = await probe(api, [{ url }], {
+    namespace: inputs.namespace.harness,
+    stack: stack?.stack ?? `endpoint-${session.runId}`,
+    runId: session.runId,
+    image: inputs.images.harness,
+    placement: inputs.placement,
+    seconds: endpointAttemptSeconds,
+    code: 'HARNESS',
+    signal,
+    log,
+  })
+  const wanted = inputs.model === 'auto' ? answer!.models[0] : inputs.model
+  try {
+    checkAnswer(answer!, wanted ?? '', 'the stack')
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error
+    const f = error.failure
+    throw new UserError('HARNESS', f.what, { why: f.why, next: f.next, evidence: f.evidence })
+  }
+  log.info(`endpoint ${url} serves ${wanted}`)
+  return { url, model: wanted! }
+}
+
+async function hasToken(api: Api, namespace: string, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await get(api, 'Secret', namespace, 'llm-d-hf-token', signal)) !== undefined
+  } catch (error) {
+    // Not allowed to look: the pod refers to it as optional.
+    if (isForbidden(error)) return true
+    throw error
+  }
+}
+
+/** The stack must not expire while it is being measured: planned end plus one hour. */
+async function extendExpiry(api: Api, stack: Inventory, endSeconds: number, session: Session<RunInputs>): Promise<void> {
+  const until = Math.ceil(endSeconds)
+  if (until <= stack.expiresEpochSeconds) return
+  await mergePatch(api, 'ConfigMap', session.inputs.namespace.model, inventoryName, { metadata: { annotations: { [expiresAnnotation]: String(until) } } }, session.signal)
+}
+
+/** The run fails when a repeat failed; what was measured is published all the same. */
+function repeatsFailure(repeats: readonly Repeat[]): Failure | undefined {
+  const failed = repeats.filter(r => r.status === 'failed')
+  const first = failed[0]?.failure
+  if (first === undefined) return undefined
+  return {
+    ...(first as Failure),
+    what: `${failed.length} of ${repeats.length} repeats failed. First: ${first.what}`,
+  }
+}

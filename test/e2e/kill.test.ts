@@ -1,0 +1,94 @@
+import { afterEach, describe, expect, test } from '@jest/globals'
+import { leftovers, namespace, shortProfile, startWorld, type World } from './world.ts'
+
+let world: World
+afterEach(() => world?.close(), 60_000)
+
+const foreign = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'somebody-elses', namespace }, data: { a: '1' } }
+
+/** Sends a signal as soon as the output shows a text. */
+function killAt(marker: string, signal: NodeJS.Signals) {
+  let kill: ((s: NodeJS.Signals) => void) | undefined
+  let seen = ''
+  let sent = false
+  return {
+    onSpawn: (k: (s: NodeJS.Signals) => void) => {
+      kill = k
+    },
+    onOutput: (text: string) => {
+      seen += text
+      if (sent || !seen.includes(marker)) return
+      sent = true
+      kill?.(signal)
+    },
+    get sent() {
+      return sent
+    },
+  }
+}
+
+describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
+  test('in standup: post leaves nothing of ours and touches nothing foreign', async () => {
+    world = await startWorld({ sandbox: { env: { SIM_START_SECONDS: '30' } } })
+    const before = await world.sandbox.snapshot()
+    const killer = killAt('applied 18 objects', signal)
+    const step = await world.main('standup', {}, killer)
+    expect(killer.sent).toBe(true)
+    expect(step.exitCode).not.toBe(0)
+    world.sandbox.api.store.create(foreign)
+    if (signal !== 'SIGKILL') {
+      expect(step.outputs['failure-code']).toBe('CANCELLED')
+      expect(world.sandbox.api.store.list('Deployment', namespace).map(d => d.metadata.name).filter(n => n.endsWith('-decode'))).toEqual([])
+    }
+    const post = await world.post(step)
+    expect(post.exitCode).toBe(0)
+    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([expect.stringContaining('somebody-elses')])
+  }, 120_000)
+
+  test('in run: post removes the harness, the stack stays until the post of standup', async () => {
+    world = await startWorld()
+    const before = await world.sandbox.snapshot()
+    const standup = await world.main('standup')
+    expect(standup.exitCode).toBe(0)
+    const killer = killAt('repeat 1: seed', signal)
+    const step = await world.main('run', { 'workload-overrides': shortProfile('[2]', 20) }, killer)
+    expect(killer.sent).toBe(true)
+    expect(step.exitCode).not.toBe(0)
+    const post = await world.post(step)
+    expect(post.exitCode).toBe(0)
+    const pods = world.sandbox.api.store.list('Pod', namespace).map(p => p.metadata.name)
+    expect(pods.filter(n => n.startsWith('llmdbench-') || n.startsWith('testinference-'))).toEqual([])
+    expect(pods.filter(n => n.includes('-decode-'))).toHaveLength(2)
+    expect((await world.post(standup)).exitCode).toBe(0)
+    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([])
+  }, 120_000)
+
+  test('in teardown: post finishes it', async () => {
+    world = await startWorld()
+    const before = await world.sandbox.snapshot()
+    const standup = await world.main('standup')
+    expect(standup.exitCode).toBe(0)
+    // Every delete takes a while, so that the signal arrives in the middle.
+    world.sandbox.faults.add({ match: r => r.method === 'DELETE', delayMs: 400, times: 30 })
+    const killer = killAt('connected to Kubernetes', signal)
+    const step = await world.main('teardown', {}, killer)
+    expect(killer.sent).toBe(true)
+    if (step.state.bench !== undefined) await world.post(step)
+    expect((await world.post(standup)).exitCode).toBe(0)
+    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([])
+  }, 120_000)
+})
+
+test('a repeat that finished before the cancellation is published by post', async () => {
+  world = await startWorld()
+  expect((await world.main('standup')).exitCode).toBe(0)
+  const killer = killAt('repeat 2: seed', 'SIGKILL')
+  const step = await world.main('run', { repeats: '3' }, killer)
+  expect(killer.sent).toBe(true)
+  await world.post(step)
+  const artifact = [...world.github.artifacts()].find(([name]) => /\.run\.a1$/.test(name))
+  const leg = JSON.parse(artifact![1].files['leg.json']!.toString('utf8'))
+  expect(leg.repeats.map((r: { index: number }) => r.index)).toEqual([1])
+  expect(leg.status).toBe('cancelled')
+  expect(world.github.comments()).toHaveLength(1)
+}, 120_000)

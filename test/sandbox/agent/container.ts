@@ -1,0 +1,323 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import path from 'node:path'
+import type { ContainerSpec, ContainerState, ContainerStatus, Terminated } from '../controllers/objects.ts'
+import { now, quantity } from '../controllers/objects.ts'
+import type { ExecIo } from '../runtime.ts'
+import { ConfigError, containerEnv, expand, pathRewriter } from './environment.ts'
+import { ContainerLog } from './log.ts'
+import type { PodContext } from './node.ts'
+import { pause, runProbes } from './probes.ts'
+import type { Running } from './process.ts'
+import { layOut } from './volumes.ts'
+
+export type ContainerKind = 'init' | 'sidecar' | 'main'
+
+/** A container that runs, and what exec needs to join it. */
+interface Live {
+  running: Running
+  root: string
+  env: Record<string, string>
+  rewrite: (text: string) => string
+  joined: Set<Running>
+}
+
+/** One container of a pod through all its restarts. */
+export class Container {
+  readonly spec: ContainerSpec
+  readonly kind: ContainerKind
+  state: ContainerState
+  lastState: ContainerState = {}
+  restarts = 0
+  ready = false
+  started = false
+  log: ContainerLog | undefined
+  previousLog: ContainerLog | undefined
+  readonly #pod: PodContext
+  readonly #stop = new AbortController()
+  #live: Live | undefined
+  #id: string | undefined
+  #crashes = 0
+
+  constructor(pod: PodContext, spec: ContainerSpec, kind: ContainerKind, waits: boolean) {
+    this.#pod = pod
+    this.spec = spec
+    this.kind = kind
+    this.state = { waiting: { reason: waits ? 'PodInitializing' : 'ContainerCreating' } }
+  }
+
+  get status(): ContainerStatus {
+    const seen = this.#id !== undefined
+    return {
+      ...{ name: this.spec.name, state: this.state, lastState: this.lastState, ready: this.ready, restartCount: this.restarts },
+      ...{ image: this.spec.image, imageID: seen ? imageId(this.spec.image) : '', started: this.started },
+      ...(this.#id ? { containerID: this.#id } : {}),
+    }
+  }
+
+  /** Runs until the restart policy is satisfied or `stop` was called. Undefined when it never ran. */
+  async run(policy: 'Always' | 'OnFailure' | 'Never'): Promise<Terminated | undefined> {
+    for (;;) {
+      const end = await this.#once()
+      if (end === undefined || this.#stop.signal.aborted) return this.state.terminated
+      if (policy === 'Never' || (policy === 'OnFailure' && end.exitCode === 0)) return end
+      // The first restart is immediate; a real back-off then starts at 10 s and doubles to 5 min.
+      if (this.#crashes > 0) {
+        const wait = Math.min(this.#pod.backoffMs * 2 ** (this.#crashes - 1), 30_000)
+        const where = `container=${this.spec.name} pod=${this.#pod.title}`
+        this.#set({ waiting: { reason: 'CrashLoopBackOff', message: `back-off ${Math.max(1, Math.round(wait / 1000))}s restarting failed ${where}` } })
+        this.#tell('Warning', 'BackOff', `Back-off restarting failed container ${this.spec.name} in pod ${this.#pod.title}`)
+        await pause(wait, this.#stop.signal)
+        if (this.#stop.signal.aborted) return this.lastState.terminated
+      }
+      this.#crashes++
+      this.restarts++
+    }
+  }
+
+  /** SIGTERM, and SIGKILL when the time is over. */
+  async stop(graceMs: number): Promise<void> {
+    this.#stop.abort()
+    if (this.#live === undefined) return
+    this.#tell('Normal', 'Killing', `Stopping container ${this.spec.name}`)
+    await this.#end(this.#live, graceMs)
+  }
+
+  async #end(live: Live, graceMs: number): Promise<void> {
+    live.running.terminate()
+    const cancel = new AbortController()
+    await Promise.race([live.running.ended, pause(graceMs, cancel.signal)])
+    cancel.abort()
+    live.running.kill()
+    await live.running.ended
+  }
+
+  #tell(type: 'Normal' | 'Warning', reason: string, message: string): void {
+    const list = this.kind === 'main' ? 'containers' : 'initContainers'
+    this.#pod.event(type, reason, message, `spec.${list}{${this.spec.name}}`)
+  }
+
+  #set(state: ContainerState): void {
+    if (this.state.terminated) this.lastState = { terminated: this.state.terminated }
+    this.state = state
+    this.#pod.changed()
+  }
+
+  /** From image to exit code; undefined when stopped before it ran. */
+  async #once(): Promise<Terminated | undefined> {
+    const signal = this.#stop.signal
+    if (!(await this.#pull(signal))) return undefined
+    const env = await this.#environment(signal)
+    if (env === undefined) return undefined
+    const pod = this.#pod
+    const root = path.join(pod.folder, `${this.spec.name}.${this.restarts}`)
+    const home = env.HOME ?? '/root'
+    const own = [home, ...(this.spec.workingDir ? [this.spec.workingDir] : [])]
+    await mkdir(root, { recursive: true })
+    const mounts = await layOut(root, pod.pod, this.spec, own, pod.folder, pod.volumes)
+    // Paths that are this machine's already stay as they are.
+    const rewrite = pathRewriter(new Map([...mounts, [pod.node.workDir, pod.node.workDir]]))
+    const full = { ...env }
+    for (const name of Object.keys(full)) if (!(name in pod.baseEnv)) full[name] = rewrite(full[name]!)
+    full.HOME = home === '/' ? root : rewrite(home)
+    full.TMPDIR ??= path.join(root, 'tmp')
+    if (mounts.has('/var/run/secrets/kubernetes.io/serviceaccount')) {
+      full.SANDBOX_TOKEN_FILE = path.join(root, '/var/run/secrets/kubernetes.io/serviceaccount/token')
+    }
+    await pause(pod.node.delays.containerStart(pod.pod, this.spec.name), signal)
+    if (signal.aborted) return undefined
+    this.#id = `sandbox://${randomBytes(32).toString('hex')}`
+    this.#tell('Normal', 'Created', `Created container: ${this.spec.name}`)
+    if (this.log) this.previousLog = this.log
+    const log = new ContainerLog()
+    this.log = log
+    let running: Running
+    try {
+      const argv = this.#argv(env, rewrite)
+      const cwd = path.join(root, this.spec.workingDir ?? '')
+      running = await pod.node.processes.start(argv, { cwd, env: full, stdin: false })
+    } catch (error) {
+      return this.#startFailed((error as NodeJS.ErrnoException).code, (error as Error).message, log)
+    }
+    running.stdout.on('data', (chunk: Buffer) => log.write('stdout', chunk))
+    running.stderr.on('data', (chunk: Buffer) => log.write('stderr', chunk))
+    return this.#watch({ running, root, env: full, rewrite, joined: new Set() }, log)
+  }
+
+  async #watch(live: Live, log: ContainerLog): Promise<Terminated> {
+    const startedAt = now()
+    this.#live = live
+    let killed = false
+    this.#set({ running: { startedAt } })
+    this.#tell('Normal', 'Started', `Started container ${this.spec.name}`)
+    const probing = new AbortController()
+    this.#probe(probing.signal, () => {
+      killed = true
+      void this.#end(live, this.#pod.graceMs)
+    })
+    if (this.#stop.signal.aborted) live.running.kill()
+    const exit = await live.running.ended
+    probing.abort()
+    for (const joined of live.joined) joined.kill()
+    this.#live = undefined
+    log.end()
+    // Only the kernel sends SIGKILL out of nowhere: the container went over its memory limit.
+    const starved = exit.signal === 'SIGKILL' && !killed && !this.#stop.signal.aborted && quantity(this.spec.resources?.limits?.memory) > 0
+    const reason = starved ? 'OOMKilled' : exit.code === 0 ? 'Completed' : 'Error'
+    const end: Terminated = { exitCode: exit.code, reason, startedAt, finishedAt: now(), containerID: this.#id ?? '' }
+    this.ready = this.kind === 'init' && exit.code === 0
+    this.started = false
+    this.#set({ terminated: end })
+    return end
+  }
+
+  #startFailed(code: string | undefined, text: string, log: ContainerLog): Terminated {
+    const program = this.spec.command?.[0] ?? this.spec.image
+    const why = code === 'ENOENT' ? `exec: "${program}": executable file not found in $PATH` : code === 'EACCES' ? `exec: "${program}": permission denied` : text
+    const message = `failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to start container process: ${why}: unknown`
+    log.end()
+    this.#tell('Warning', 'Failed', `Error: ${message}`)
+    const end = { exitCode: 128, reason: 'StartError', message, startedAt: null, finishedAt: now(), containerID: this.#id ?? '' }
+    this.#set({ terminated: end })
+    return end
+  }
+
+  #probe(signal: AbortSignal, kill: () => void): void {
+    const pod = this.#pod
+    runProbes(
+      {
+        ...{ container: this.spec, address: pod.address.podIP, startedAt: Date.now() },
+        exec: async (argv, timeoutMs) => {
+          let output = ''
+          const add = (chunk: Uint8Array) => {
+            output += Buffer.from(chunk).toString('utf8')
+            return undefined
+          }
+          const code = await this.exec(argv, { stdout: add, stderr: add, tty: false, signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) })
+          return { code, output }
+        },
+        onStarted: () => {
+          this.started = true
+          pod.changed()
+        },
+        onReady: ready => {
+          this.ready = ready
+          pod.changed()
+        },
+        onFailure: (kind, why) => this.#tell('Warning', 'Unhealthy', `${kind[0]?.toUpperCase()}${kind.slice(1)} probe failed: ${why}`),
+        onDead: kind => {
+          this.#tell('Normal', 'Killing', `Container ${this.spec.name} failed ${kind} probe, will be restarted`)
+          kill()
+        },
+      },
+      pod.node.speed,
+      signal,
+    )
+  }
+
+  /** Waits until the image is on the node; false when stopped first. */
+  async #pull(signal: AbortSignal): Promise<boolean> {
+    const { image } = this.spec
+    const { images } = this.#pod.node
+    if (this.spec.imagePullPolicy !== 'Always' && images.present(this.#pod.pod, image)) {
+      this.#tell('Normal', 'Pulled', `Container image "${image}" already present on machine`)
+      return true
+    }
+    for (let failures = 0; !signal.aborted; failures++) {
+      this.#tell('Normal', 'Pulling', `Pulling image "${image}"`)
+      const began = Date.now()
+      await images.pull(this.#pod.pod, image, signal)
+      if (signal.aborted) return false
+      const fault = images.faultOf(image)
+      if (fault?.kind !== 'missing') {
+        this.#tell('Normal', 'Pulled', `Successfully pulled image "${image}" in ${Date.now() - began}ms`)
+        return true
+      }
+      const why = `failed to pull and unpack image "${image}": failed to resolve reference "${image}": ${fault.message ?? `${image}: not found`}`
+      this.#tell('Warning', 'Failed', `Failed to pull image "${image}": rpc error: code = NotFound desc = ${why}`)
+      this.#tell('Warning', 'Failed', 'Error: ErrImagePull')
+      this.#set({ waiting: { reason: 'ErrImagePull', message: `rpc error: code = NotFound desc = ${why}` } })
+      const wait = Math.min(this.#pod.backoffMs * 2 ** failures, 30_000)
+      await pause(wait / 4, signal)
+      if (signal.aborted) return false
+      this.#tell('Normal', 'BackOff', `Back-off pulling image "${image}"`)
+      this.#tell('Warning', 'Failed', 'Error: ImagePullBackOff')
+      this.#set({ waiting: { reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}": ErrImagePull: rpc error: code = NotFound desc = ${why}` } })
+      await pause(wait, signal)
+    }
+    return false
+  }
+
+  /** The container's variables, as soon as everything that they refer to exists. */
+  async #environment(signal: AbortSignal): Promise<Record<string, string> | undefined> {
+    const pod = this.#pod
+    while (!signal.aborted) {
+      try {
+        return containerEnv(pod.pod, this.spec, pod.baseEnv, pod.volumes.lookup, pod.address)
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error
+        this.#tell('Warning', 'Failed', `Error: ${error.message}`)
+        this.#set({ waiting: { reason: 'CreateContainerConfigError', message: error.message } })
+        await pod.configChanged(pod.backoffMs, signal)
+      }
+    }
+    return undefined
+  }
+
+  #argv(env: Readonly<Record<string, string>>, rewrite: (text: string) => string): string[] {
+    const { node } = this.#pod
+    if (node.images.faultOf(this.spec.image)?.kind === 'crash') {
+      return ['/bin/sh', '-c', 'echo "starting"; echo "fatal: this image crashes" >&2; exit 1']
+    }
+    const own = (words: readonly string[] = []) => words.map(word => rewrite(expand(word, env)))
+    if (this.spec.command?.length) return node.locate([...own(this.spec.command), ...own(this.spec.args)])
+    const entrypoint = node.entrypoint(this.spec.image)
+    if (entrypoint === undefined) throw new Error(`no entry point is known for image ${this.spec.image}, and the pod has no command`)
+    return node.locate([...entrypoint, ...own(this.spec.args)])
+  }
+
+  get running(): boolean {
+    return this.#live !== undefined
+  }
+
+  /** Runs a command in the container's folder with its environment; 127 when there is no such program. */
+  async exec(argv: readonly string[], io: ExecIo): Promise<number> {
+    const live = this.#live
+    if (live === undefined) return 137
+    let joined: Running
+    try {
+      const options = { cwd: live.root, env: live.env, stdin: io.stdin !== undefined }
+      joined = await this.#pod.node.processes.start(this.#pod.node.locate(argv.map(live.rewrite)), options)
+    } catch {
+      const why = `exec failed: unable to start container process: exec: "${argv[0]}": executable file not found in $PATH: unknown`
+      await io.stderr(Buffer.from(`OCI runtime exec failed: ${why}\n`))
+      return 127
+    }
+    live.joined.add(joined)
+    const kill = () => joined.kill()
+    io.signal.addEventListener('abort', kill, { once: true })
+    if (io.signal.aborted) kill()
+    const pump = async (stream: AsyncIterable<Buffer>, out: ExecIo['stdout']) => {
+      for await (const chunk of stream) await out(chunk)
+    }
+    const feed = async () => {
+      const stdin = joined.stdin
+      if (io.stdin === undefined || stdin === null) return
+      stdin.on('error', () => undefined)
+      for await (const chunk of io.stdin) if (!stdin.write(chunk)) await new Promise(resolve => stdin.once('drain', resolve).once('close', resolve))
+      stdin.end()
+    }
+    feed().catch(() => joined.stdin?.end())
+    await Promise.all([pump(joined.stdout, io.stdout), pump(joined.stderr, io.tty ? io.stdout : io.stderr)])
+    const { code } = await joined.ended
+    io.signal.removeEventListener('abort', kill)
+    live.joined.delete(joined)
+    return code
+  }
+}
+
+/** A digest that depends on the reference alone, so that a restarted sandbox reports the same. */
+function imageId(image: string): string {
+  const name = image.replace(/@.*$/, '').replace(/:[^/:]*$/, '')
+  return `${name}@sha256:${createHash('sha256').update(image).digest('hex')}`
+}

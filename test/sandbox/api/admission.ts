@@ -1,0 +1,199 @@
+import type { KubeObject } from '../../../src/stack/kube.ts'
+import { ApiStatusError } from '../runtime.ts'
+import { detailsOf, type ResourceKind } from './kinds.ts'
+import { same } from './same.ts'
+
+export type Dict = Record<string, unknown>
+export const dict = (value: unknown): Dict => (typeof value === 'object' && value !== null ? (value as Dict) : {})
+const dicts = (value: unknown): Dict[] => (Array.isArray(value) ? value.map(dict) : [])
+
+const fill = (target: Dict, defaults: Dict): void => {
+  for (const [key, value] of Object.entries(defaults)) target[key] ??= structuredClone(value)
+}
+
+/** What admission needs to know about the rest of the cluster. */
+export interface Surroundings {
+  defaultStorageClass(): string | undefined
+  clusterIps(): ReadonlySet<string>
+  nodePorts(): ReadonlySet<number>
+}
+
+/** Fills in what a real server would, as far as a client can see it. Repeating it changes nothing. */
+export function applyDefaults(kind: ResourceKind, object: KubeObject, around: Surroundings, isNew: boolean): void {
+  const spec = dict(object.spec)
+  switch (kind.id) {
+    case 'namespaces':
+      object.metadata.labels = { 'kubernetes.io/metadata.name': object.metadata.name, ...object.metadata.labels }
+      if (isNew) object.spec = { finalizers: ['kubernetes'] }
+      if (isNew) object.status = { phase: 'Active' }
+      break
+    case 'pods':
+      defaultPodSpec(spec)
+      fill(spec, { serviceAccountName: 'default', enableServiceLinks: true })
+      if (isNew) object.status = { phase: 'Pending', qosClass: 'Burstable' }
+      break
+    case 'secrets':
+      object.type ??= 'Opaque'
+      if (object.stringData !== undefined) {
+        const data = Object.entries(dict(object.stringData)).map(([k, v]) => [
+          k,
+          Buffer.from(String(v)).toString('base64'),
+        ])
+        object.data = { ...dict(object.data), ...Object.fromEntries(data) }
+        delete object.stringData
+      }
+      break
+    case 'services':
+      defaultService(spec, around)
+      break
+    case 'persistentvolumeclaims':
+      fill(spec, { volumeMode: 'Filesystem' })
+      if (!isNew) break
+      if (spec.storageClassName === undefined) fill(spec, { storageClassName: around.defaultStorageClass() })
+      object.metadata.finalizers = [...new Set([...(object.metadata.finalizers ?? []), 'kubernetes.io/pvc-protection'])]
+      object.status = { phase: 'Pending' }
+      break
+    case 'deployments.apps':
+      fill(spec, { replicas: 1, revisionHistoryLimit: 10, progressDeadlineSeconds: 600, strategy: {} })
+      fill(dict(spec.strategy), { type: 'RollingUpdate' })
+      if (dict(spec.strategy).type === 'RollingUpdate') {
+        fill(dict(spec.strategy), { rollingUpdate: { maxSurge: '25%', maxUnavailable: '25%' } })
+      }
+      defaultPodSpec(dict(dict(spec.template).spec))
+      break
+    case 'replicasets.apps':
+    case 'statefulsets.apps':
+      fill(spec, { replicas: 1 })
+      defaultPodSpec(dict(dict(spec.template).spec))
+      break
+    case 'jobs.batch':
+      defaultJob(object, spec, isNew)
+      break
+    case 'horizontalpodautoscalers.autoscaling':
+      fill(spec, { minReplicas: 1 })
+      break
+    case 'storageclasses.storage.k8s.io':
+      fill(object, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' })
+  }
+}
+
+function defaultPodSpec(spec: Dict): void {
+  fill(spec, { restartPolicy: 'Always', dnsPolicy: 'ClusterFirst', terminationGracePeriodSeconds: 30 })
+  fill(spec, { schedulerName: 'default-scheduler', securityContext: {} })
+  for (const container of [...dicts(spec.initContainers), ...dicts(spec.containers)]) {
+    const image = String(container.image ?? '')
+    const latest = !/[:@][^/]*$/.test(image) || image.endsWith(':latest')
+    fill(container, { imagePullPolicy: latest ? 'Always' : 'IfNotPresent', resources: {} })
+    for (const port of dicts(container.ports)) fill(port, { protocol: 'TCP' })
+    for (const name of ['startupProbe', 'readinessProbe', 'livenessProbe']) {
+      if (container[name] === undefined) continue
+      fill(dict(container[name]), { timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 })
+      const httpGet = dict(container[name]).httpGet
+      if (httpGet !== undefined) fill(dict(httpGet), { path: '/', scheme: 'HTTP' })
+    }
+  }
+  for (const volume of dicts(spec.volumes)) {
+    for (const type of ['configMap', 'secret']) if (volume[type]) fill(dict(volume[type]), { defaultMode: 420 })
+  }
+}
+
+function defaultService(spec: Dict, around: Surroundings): void {
+  fill(spec, { type: 'ClusterIP', sessionAffinity: 'None' })
+  for (const port of dicts(spec.ports)) fill(port, { protocol: 'TCP', targetPort: port.port })
+  if (spec.type === 'ExternalName') return
+  if (!spec.clusterIP) {
+    const taken = around.clusterIps()
+    let n = 10
+    const address = () => `10.96.${n >> 8}.${n & 255}`
+    while (taken.has(address())) n++
+    spec.clusterIP = address()
+  }
+  fill(spec, { clusterIPs: [spec.clusterIP], internalTrafficPolicy: 'Cluster', ipFamilies: ['IPv4'] })
+  if (spec.type === 'ClusterIP') return
+  const taken = new Set(around.nodePorts())
+  for (const port of dicts(spec.ports)) {
+    for (let n = 30000; port.nodePort === undefined; n++) if (!taken.has(n)) port.nodePort = n
+    taken.add(port.nodePort as number)
+  }
+}
+
+function defaultJob(object: KubeObject, spec: Dict, isNew: boolean): void {
+  fill(spec, { backoffLimit: 6, completions: 1, parallelism: 1, completionMode: 'NonIndexed', suspend: false })
+  if (isNew && spec.manualSelector !== true) {
+    const labels = { 'batch.kubernetes.io/controller-uid': object.metadata.uid, 'controller-uid': object.metadata.uid }
+    const names = { 'batch.kubernetes.io/job-name': object.metadata.name, 'job-name': object.metadata.name }
+    spec.selector = { matchLabels: { 'batch.kubernetes.io/controller-uid': object.metadata.uid } }
+    const template = dict(spec.template)
+    template.metadata = { ...dict(template.metadata) }
+    const meta = dict(template.metadata)
+    meta.labels = { ...dict(meta.labels), ...labels, ...names }
+  }
+  const template = dict(dict(spec.template).spec)
+  // Without a policy the pod default (Always) applies, which a Job refuses below.
+  defaultPodSpec(template)
+}
+
+const invalid = (kind: ResourceKind, name: string, field: string, message: string, reason = 'FieldValueInvalid') => {
+  const subject = kind.group === '' ? kind.kind : `${kind.kind}.${kind.group}`
+  const details = { ...detailsOf(kind, name), kind: kind.kind, causes: [{ reason, message, field }] }
+  return new ApiStatusError(422, `${subject} "${name}" is invalid: ${field}: ${message}`, 'Invalid', details)
+}
+
+/** Refuses what a real server refuses in the kinds we use. */
+export function validate(kind: ResourceKind, object: KubeObject): void {
+  const { name } = object.metadata
+  const spec = dict(object.spec)
+  const template = dict(spec.template)
+  const freeName = kind.group === 'rbac.authorization.k8s.io'
+  if (!freeName && (!/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name) || name.length > 253)) {
+    const rule = 'a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "-" or "."'
+    throw invalid(kind, name, 'metadata.name', `Invalid value: "${name}": ${rule}`)
+  }
+  for (const [key, value] of Object.entries(object.metadata.labels ?? {})) {
+    if (value.length <= 63 && /^([A-Za-z0-9]([\w.-]*[A-Za-z0-9])?)?$/.test(value)) continue
+    throw invalid(kind, name, 'metadata.labels', `Invalid value: "${value}": not a valid label value (key ${key})`)
+  }
+  const isPod = kind.id === 'pods'
+  if (isPod || spec.template !== undefined) {
+    const podSpec = isPod ? spec : dict(template.spec)
+    const at = isPod ? 'spec' : 'spec.template.spec'
+    if (kind.builtin && dicts(podSpec.containers).length === 0) {
+      throw invalid(kind, name, `${at}.containers`, 'Required value', 'FieldValueRequired')
+    }
+    if (kind.id === 'jobs.batch' && podSpec.restartPolicy === 'Always') {
+      throw invalid(kind, name, `${at}.restartPolicy`, 'Required value: valid values: "OnFailure", "Never"')
+    }
+  }
+  if (kind.group === 'apps') {
+    const labels = dict(dict(template.metadata).labels)
+    const wanted = Object.entries(dict(dict(spec.selector).matchLabels))
+    if (spec.selector === undefined) throw invalid(kind, name, 'spec.selector', 'Required value', 'FieldValueRequired')
+    if (wanted.some(([k, v]) => labels[k] !== v)) {
+      const text = '`selector` does not match template `labels`'
+      throw invalid(kind, name, 'spec.template.metadata.labels', `Invalid value: ${JSON.stringify(labels)}: ${text}`)
+    }
+  }
+}
+
+const immutableFields: Readonly<Record<string, readonly string[]>> = {
+  'jobs.batch': ['spec.template', 'spec.selector', 'spec.completions'],
+  'deployments.apps': ['spec.selector'],
+  'replicasets.apps': ['spec.selector'],
+  persistentvolumeclaims: ['spec.storageClassName', 'spec.accessModes', 'spec.volumeMode'],
+  services: ['spec.clusterIP'],
+  'rolebindings.rbac.authorization.k8s.io': ['roleRef'],
+  'clusterrolebindings.rbac.authorization.k8s.io': ['roleRef'],
+  'storageclasses.storage.k8s.io': ['provisioner', 'parameters'],
+}
+
+/** Refuses a change of a field that can only be set once. */
+export function validateUpdate(kind: ResourceKind, before: KubeObject, after: KubeObject): void {
+  const fields = [...(immutableFields[kind.id] ?? [])]
+  if (before.immutable === true) fields.push('data', 'immutable')
+  for (const field of fields) {
+    const read = (o: unknown) => field.split('.').reduce<unknown>((at, key) => dict(at)[key], o)
+    if (same(read(before), read(after))) continue
+    if (kind.id === 'services' && dict(after.spec).type === 'ExternalName') continue
+    throw invalid(kind, after.metadata.name, field, `Invalid value: ${JSON.stringify(read(after))}: field is immutable`)
+  }
+}

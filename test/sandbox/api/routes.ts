@@ -1,0 +1,310 @@
+import type { ServerResponse } from 'node:http'
+import { parse } from 'yaml'
+import type { KubeObject } from '../../../src/stack/kube.ts'
+import { ApiStatusError } from '../runtime.ts'
+import { type Attributes, authorize, type User } from './access.ts'
+import { type Dict, dict } from './admission.ts'
+import { detailsOf, groupVersion, notFound, type Registry, type ResourceKind } from './kinds.ts'
+import { jsonPatch, mergePatch, strategicPatch } from './patches.ts'
+import { typedObjectError, unknownFields } from './schema.ts'
+import { selectorOf } from './selectors.ts'
+import type { DeleteOptions, Store, WriteOptions } from './store.ts'
+
+/** A request that names objects: `/api/v1/...` or `/apis/GROUP/VERSION/...`. */
+export interface Target {
+  kind: ResourceKind
+  version: string
+  namespace: string
+  name: string
+  subresource: string
+}
+
+/** Takes a path apart; undefined when it names no resource that the server has. */
+export function targetOf(registry: Registry, path: string): Target | undefined {
+  const match = /^\/(?:api\/v1|apis\/([^/]+)\/([^/]+))\/(.+)$/.exec(path)
+  if (!match) return undefined
+  const [, group = '', version = 'v1', rest = ''] = match
+  let parts = rest.split('/').map(decodeURIComponent)
+  let namespace = ''
+  // `namespaces/x` is an object, `namespaces/x/pods` a collection in it; `namespaces/x/status` is the object again.
+  const own = group === '' && ['status', 'finalize'].includes(parts[2] ?? '')
+  if (parts[0] === 'namespaces' && parts.length > 2 && !own) {
+    namespace = parts[1] ?? ''
+    parts = parts.slice(2)
+  }
+  const [plural = '', name = '', ...subresource] = parts
+  const kind = registry.find(group, version, plural)
+  if (!kind || (namespace !== '' && !kind.namespaced)) return undefined
+  return { kind, version, namespace, name, subresource: subresource.join('/') }
+}
+
+export interface ApiRequest {
+  method: string
+  query: URLSearchParams
+  contentType: string
+  userAgent: string
+  body: string
+  user: User
+}
+export interface Answer {
+  status: number
+  body: object
+  warnings?: string[]
+}
+
+const verbs: Readonly<Record<string, string>> = {
+  GET: 'get',
+  POST: 'create',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+}
+
+/** What an authorizer is asked about a request. */
+export function attributesOf(target: Target, method: string, query: URLSearchParams): Attributes {
+  const { kind, namespace, name, subresource } = target
+  let verb = verbs[method] ?? method.toLowerCase()
+  if (name === '' && verb === 'get')
+    verb = query.get('watch') === 'true' || query.get('watch') === '1' ? 'watch' : 'list'
+  if (name === '' && verb === 'delete') verb = 'deletecollection'
+  // A request for a namespace object is judged inside it, so that a Role there can allow it.
+  const scope = kind.id === 'namespaces' ? name : namespace
+  return { verb, group: kind.group, resource: kind.plural, subresource, namespace: scope, name }
+}
+
+/** Serves everything but watches, logs and exec. */
+export function handle(store: Store, target: Target, request: ApiRequest): Answer {
+  const { kind, version, name, subresource } = target
+  const { method, query, user } = request
+  const namespace = kind.namespaced ? target.namespace : undefined
+  const show = (object: KubeObject): object => ({
+    ...object,
+    apiVersion: groupVersion(kind.group, version),
+    kind: kind.kind,
+  })
+  if (name === '' && method === 'GET') return { status: 200, body: listOf(store, target, query) }
+  if (name === '' && method === 'DELETE') {
+    const selects = selectorOf(kind, { labels: query.get('labelSelector'), fields: query.get('fieldSelector') })
+    for (const { metadata: m } of store.peekAll(kind.id, namespace, selects))
+      store.delete(kind.id, m.namespace, m.name, deleteOptions(request))
+    return { status: 200, body: listOf(store, target, query) }
+  }
+  if (subresource === 'scale' && kind.hasScale) return { status: 200, body: scale(store, target, request) }
+  if (subresource === 'binding' && method === 'POST') {
+    const body = parseBody(request)
+    store.modify('pods', namespace, name, pod => {
+      pod.spec = { ...dict(pod.spec), nodeName: dict(body.target).name }
+    })
+    return { status: 201, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', code: 201 } }
+  }
+  const sub = subresource === '' ? undefined : subresource === 'status' && kind.hasStatus ? 'status' : null
+  if (sub === null || (name === '' && method !== 'POST'))
+    throw new ApiStatusError(404, 'the server could not find the requested resource')
+  const live = name === '' ? undefined : store.peek(kind.id, namespace, name)
+  const dryRun = query.get('dryRun') === 'All'
+  const manager = query.get('fieldManager') ?? request.userAgent.split('/')[0] ?? 'unknown'
+  const options: WriteOptions = { manager, dryRun, ...(sub ? { subresource: sub } : {}) }
+  if (method === 'GET') {
+    if (!live) throw notFound(kind, name)
+    return { status: 200, body: show(live) }
+  }
+  if (method === 'DELETE') {
+    const { object, removed } = store.delete(kind.id, namespace, name, deleteOptions(request))
+    const details = { ...detailsOf(kind, name), uid: object.metadata.uid }
+    const success = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success', details }
+    return { status: 200, body: removed ? success : show(object) }
+  }
+  if (method === 'POST' || method === 'PUT') {
+    const { object, warnings } = decode(target, request, parseBody(request))
+    const written = method === 'POST' ? store.create(object, options) : store.update(object, options)
+    return { status: method === 'POST' ? 201 : 200, body: show(written), warnings }
+  }
+  if (method !== 'PATCH')
+    throw new ApiStatusError(405, 'the server does not allow this method on the requested resource')
+  if (request.contentType === 'application/apply-patch+yaml') {
+    const object = decodeApply(target, request)
+    if (!live) authorize(user, kind, attributesOf(target, 'POST', query))
+    const force = query.get('force') === 'true'
+    const written = store.apply(object, { manager, force, dryRun, ...(sub ? { subresource: sub } : {}) })
+    return { status: live ? 200 : 201, body: show(written) }
+  }
+  if (!live) throw notFound(kind, name)
+  const { object, warnings } = decode(target, request, patched(kind, live, request))
+  return { status: 200, body: show(store.update(object, options)), warnings }
+}
+
+function listOf(store: Store, { kind, version, namespace }: Target, query: URLSearchParams): object {
+  const selects = selectorOf(kind, { labels: query.get('labelSelector'), fields: query.get('fieldSelector') })
+  const apiVersion = groupVersion(kind.group, version)
+  const token = query.get('continue')
+  const start = token
+    ? (JSON.parse(Buffer.from(token, 'base64url').toString()) as { version: number; after: string })
+    : undefined
+  if (start && start.version < store.oldestVersion) {
+    throw new ApiStatusError(
+      410,
+      'The provided continue parameter is too old to display a consistent list result.',
+      'Expired',
+    )
+  }
+  const position = (o: KubeObject) => `${o.metadata.namespace ?? ''}/${o.metadata.name}`
+  const all = store.peekAll(kind.id, namespace, selects).filter(o => !start || position(o) > start.after)
+  const limit = Number(query.get('limit') ?? 0) || all.length
+  const page = all.slice(0, limit)
+  const resourceVersion = String(start?.version ?? store.resourceVersion)
+  const next = { version: Number(resourceVersion), after: page.length > 0 ? position(page.at(-1) as KubeObject) : '' }
+  const more =
+    all.length > limit
+      ? { continue: Buffer.from(JSON.stringify(next)).toString('base64url'), remainingItemCount: all.length - limit }
+      : {}
+  // Items of built-in lists carry neither kind nor version; those of custom resources do.
+  const items = page.map(({ apiVersion: _v, kind: own, ...rest }) =>
+    kind.builtin ? rest : { apiVersion, kind: own, ...rest },
+  )
+  return { kind: `${kind.kind}List`, apiVersion, metadata: { resourceVersion, ...more }, items }
+}
+
+/** @throws ApiStatusError 415 for anything but JSON and YAML, 400 for text that is neither. */
+export function parseBody({ body, contentType }: Pick<ApiRequest, 'body' | 'contentType'>): Dict {
+  if (contentType.includes('protobuf') || contentType.includes('cbor')) {
+    throw new ApiStatusError(
+      415,
+      'the body of the request was in an unknown format - accepted media types include: application/json, application/yaml',
+    )
+  }
+  try {
+    return body === ''
+      ? {}
+      : contentType.includes('yaml') && !body.trimStart().startsWith('{')
+        ? dict(parse(body))
+        : (JSON.parse(body) as Dict)
+  } catch (error) {
+    throw new ApiStatusError(400, `error decoding: ${(error as Error).message}`)
+  }
+}
+
+/** Fills in what the path says, refuses what contradicts it, and treats unknown fields as `fieldValidation` asks. */
+function decode(target: Target, request: ApiRequest, object: Dict): { object: KubeObject; warnings: string[] } {
+  const known = identify(target, object)
+  const found = unknownFields(target.kind, known, true).map(f => `unknown field "${f.path}"`)
+  const mode = request.query.get('fieldValidation') ?? 'Warn'
+  if (found.length > 0 && mode === 'Strict') {
+    const text = `strict decoding error: ${found.join(', ')}`
+    if (request.method === 'PATCH')
+      throw new ApiStatusError(422, `${target.kind.kind} "${target.name}" is invalid: patch: Invalid value: ${text}`)
+    throw new ApiStatusError(
+      400,
+      `${target.kind.kind} in version "${target.version}" cannot be handled as a ${target.kind.kind}: ${text}`,
+    )
+  }
+  return { object: known, warnings: mode === 'Ignore' ? [] : found }
+}
+
+function decodeApply(target: Target, request: ApiRequest): KubeObject {
+  if (!request.query.get('fieldManager')) {
+    throw new ApiStatusError(
+      422,
+      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+    )
+  }
+  const object = identify(target, parseBody(request))
+  if (object.metadata.managedFields?.length) throw new ApiStatusError(400, 'metadata.managedFields must be nil')
+  const unknown = unknownFields(target.kind, object)[0]
+  if (unknown) {
+    const start = typedObjectError(target.kind, object.metadata.namespace ?? '', object.metadata.name)
+    throw new ApiStatusError(500, `${start}: ${unknown.typedPath}: field not declared in schema`, '')
+  }
+  return object
+}
+
+function identify({ kind, version, namespace, name }: Target, object: Dict): KubeObject {
+  const apiVersion = groupVersion(kind.group, version)
+  const given = { apiVersion: object.apiVersion ?? apiVersion, kind: object.kind ?? kind.kind }
+  if (given.apiVersion !== apiVersion || given.kind !== kind.kind) {
+    const want = `expected ${apiVersion} ${kind.kind}`
+    throw new ApiStatusError(400, `the object provided is unrecognized: got ${given.apiVersion} ${given.kind}, ${want}`)
+  }
+  const meta = dict(object.metadata)
+  if (name !== '' && meta.name !== undefined && meta.name !== name) {
+    throw new ApiStatusError(400, `the name of the object (${meta.name}) does not match the name on the URL (${name})`)
+  }
+  if (namespace !== '' && meta.namespace !== undefined && meta.namespace !== namespace) {
+    throw new ApiStatusError(
+      400,
+      `the namespace of the provided object does not match the namespace sent on the request`,
+    )
+  }
+  const place = { name: String(meta.name ?? name), ...(kind.namespaced ? { namespace } : {}) }
+  return { ...object, apiVersion, kind: kind.kind, metadata: { ...meta, ...place } } as KubeObject
+}
+
+function patched(kind: ResourceKind, live: KubeObject, request: ApiRequest): Dict {
+  const body = parseBody(request)
+  const type = request.contentType
+  if (type === 'application/json-patch+json') return jsonPatch(live as unknown as Dict, body as never)
+  if (type === 'application/merge-patch+json') return structuredClone(dict(mergePatch(live, body)))
+  if (type === 'application/strategic-merge-patch+json' && kind.builtin)
+    return structuredClone(dict(strategicPatch(live, body)))
+  throw new ApiStatusError(415, `the body of the request was in an unknown format: ${type}`)
+}
+
+function deleteOptions(request: ApiRequest): DeleteOptions {
+  const { query } = request
+  const body = parseBody(request) as {
+    gracePeriodSeconds?: number
+    propagationPolicy?: string
+    preconditions?: Dict
+    dryRun?: string[]
+  }
+  const grace =
+    body.gracePeriodSeconds ?? (query.has('gracePeriodSeconds') ? Number(query.get('gracePeriodSeconds')) : undefined)
+  const policy = body.propagationPolicy ?? query.get('propagationPolicy') ?? undefined
+  return {
+    ...(grace === undefined ? {} : { graceSeconds: grace }),
+    ...(policy === undefined ? {} : { propagation: policy as 'Background' | 'Foreground' | 'Orphan' }),
+    ...(body.preconditions as { uid?: string; resourceVersion?: string } | undefined),
+    dryRun: body.dryRun?.includes('All') ?? query.get('dryRun') === 'All',
+  }
+}
+
+function scale(store: Store, { kind, namespace, name }: Target, request: ApiRequest): object {
+  const view = (o: KubeObject): Dict => {
+    const spec = dict(o.spec)
+    const labels = Object.entries(dict(dict(spec.selector).matchLabels))
+    return {
+      ...{ kind: 'Scale', apiVersion: 'autoscaling/v1' },
+      metadata: { name, namespace, uid: o.metadata.uid, resourceVersion: o.metadata.resourceVersion },
+      spec: { replicas: spec.replicas },
+      status: { replicas: dict(o.status).replicas ?? 0, selector: labels.map(([k, v]) => `${k}=${v}`).join(',') },
+    }
+  }
+  const live = store.get(kind.id, namespace, name)
+  if (!live) throw notFound(kind, name)
+  if (request.method === 'GET') return view(live)
+  const wanted = request.method === 'PUT' ? parseBody(request) : dict(mergePatch(view(live), parseBody(request)))
+  const replicas = Number(dict(wanted.spec).replicas)
+  if (!Number.isInteger(replicas) || replicas < 0)
+    throw new ApiStatusError(422, `Scale.autoscaling "${name}" is invalid: spec.replicas`)
+  const { resourceVersion } = dict(wanted.metadata) as { resourceVersion?: string }
+  if (resourceVersion) live.metadata.resourceVersion = resourceVersion
+  live.spec = { ...dict(live.spec), replicas }
+  const manager = request.query.get('fieldManager') ?? request.userAgent.split('/')[0] ?? 'unknown'
+  const dryRun = request.query.get('dryRun') === 'All'
+  return view(store.update(live, { manager, subresource: 'scale', dryRun }))
+}
+
+/** Writes one JSON answer, with the warnings of the server as headers. */
+export function reply(
+  response: ServerResponse,
+  { status, body, warnings = [] }: Answer,
+  headers: Record<string, string> = {},
+): void {
+  if (response.headersSent || response.destroyed) return
+  if (warnings.length > 0)
+    response.setHeader(
+      'warning',
+      warnings.map(w => `299 - ${JSON.stringify(w)}`),
+    )
+  response.writeHead(status, { 'content-type': 'application/json', ...headers })
+  response.end(JSON.stringify(body))
+}
