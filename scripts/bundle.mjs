@@ -1,5 +1,6 @@
 // src -> lib (tsc) -> dist (ncc, one lazy chunk per import()) -> every chunk minified with esbuild, because
-// `ncc --minify` only minifies index.js. keepNames: error class names are part of what users see.
+// `ncc --minify` only minifies index.js. Names are kept in our own chunks (error classes are part of what users see), not in
+// the two large ones of the Kubernetes and artifact clients, where they would cost hundreds of kilobytes.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, rmSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -18,9 +19,10 @@ execFileSync(
 let bytes = 0
 for (const name of readdirSync(out).filter(n => n.endsWith('.js'))) {
   const file = path.join(out, name)
-  const { code } = await transform(await readFile(file, 'utf8'), {
+  const source = await readFile(file, 'utf8')
+  const { code } = await transform(source, {
     minify: true,
-    keepNames: true,
+    keepNames: source.length < 3_000_000,
     format: 'esm',
     target: 'node24',
     legalComments: 'none',

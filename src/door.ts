@@ -16,6 +16,9 @@ export interface Door {
   fail(failure: Failure): void
 }
 
+/** Name under which main leaves its state for post. */
+export const stateKey = 'bench'
+
 /** One line for an annotation, all three sentences for the log. */
 const failureText = (f: Failure): string => `${f.code}: ${f.what} ${f.why} Next: ${f.next}`
 

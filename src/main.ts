@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { actionDoor, cliDoor, type Door } from './door.ts'
+import { actionDoor, cliDoor, type Door, stateKey } from './door.ts'
 import { asFailure, type Failure } from './errors.ts'
 import { type GithubContext, githubContext, refuseFork } from './github/event.ts'
 import { keyOf, legName } from './github/naming.ts'
 import { helpText, type Inputs, inputsFromArgv, inputsFromEnv, parseInputs, problemsToError } from './inputs.ts'
 import type { Outcome, Session } from './modes/session.ts'
-import { parseState, type StepState, stateKey } from './state.ts'
+import type { StepState } from './state.ts'
 import { version } from './version.ts'
 
 type Env = Readonly<Record<string, string | undefined>>
@@ -24,7 +24,7 @@ export async function start(argv: readonly string[], env: Env): Promise<void> {
   }
   const door = actionDoor()
   if (door.getState(stateKey) === '') await main(door, env, [])
-  else await (await import('./post.ts')).post(door, env, parseState(door.getState(stateKey)))
+  else await (await import('./post.ts')).post(door, env, door.getState(stateKey))
 }
 
 /**

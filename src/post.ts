@@ -6,7 +6,7 @@ import { asFailure } from './errors.ts'
 import type { Inputs } from './inputs.ts'
 import { openSession, readInputs } from './main.ts'
 import type { Outcome, Session } from './modes/session.ts'
-import { decidePost, type StepState } from './state.ts'
+import { decidePost, parseState } from './state.ts'
 
 /** The runner gives all always() and post steps of a cancelled job five minutes together. */
 const postBudgetMs = 4.5 * 60_000
@@ -15,8 +15,9 @@ const postBudgetMs = 4.5 * 60_000
  * The second half of a step, also after a failed, cancelled or killed main: removes what main could not. It warns and
  * never fails the job: main has already decided that.
  */
-export async function post(door: Door, env: Readonly<Record<string, string | undefined>>, state: StepState | undefined): Promise<void> {
+export async function post(door: Door, env: Readonly<Record<string, string | undefined>>, saved: string): Promise<void> {
   try {
+    const state = parseState(saved)
     const inputs = await readInputs(door, env, [])
     const task = decidePost(state, { dryRun: inputs.dryRun, ...(inputs.mode === 'standup' ? { lifetime: inputs.lifetime } : {}) })
     if (task.kind === 'nothing') {

@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 
 /**
  * What main leaves for post, written before the act it describes. Names only, never a secret; the runner keeps it in a
@@ -18,14 +18,12 @@ export const StepState = Type.Object({
 })
 export type StepState = Static<typeof StepState>
 
-export const stateKey = 'bench'
-
 /** Reads the state back; undefined when there is none or it is not ours. */
 export function parseState(text: string): StepState | undefined {
   if (text === '') return undefined
   try {
     const value: unknown = JSON.parse(text)
-    return Value.Check(StepState, value) ? value : undefined
+    return TypeCompiler.Compile(StepState).Check(value) ? value : undefined
   } catch {
     return undefined
   }

@@ -75,7 +75,12 @@ export async function publishToGithub(request: PublishRequest): Promise<Publishe
       if (done !== undefined) [ownName, ownId] = [done.name, done.id]
     },
     list: async () => {
-      seen = (store === undefined ? undefined : await attempt('listing artifacts', () => store.listArtifacts())) ?? seen
+      if (store === undefined) return [ownName]
+      const listed = await attempt('listing artifacts', () => store.listArtifacts())
+      // Without the other legs the comment would lose what they have written into it.
+      if (listed === undefined)
+        commenter.stop('The artifacts of the other legs cannot be listed now, and without them theirs would be lost.')
+      seen = listed ?? seen
       return [...seen.map(a => a.name), ownName]
     },
     fetchLeg: async name => (name === ownName ? own : await fetchLeg(name)),
@@ -182,17 +187,20 @@ function makeCommenter(request: PublishRequest, context: GithubContext) {
   const budget = defaultBudget()
   let last: CommentResult | undefined
   const wanted = request.comment && context.prNumber !== undefined
+  const skip = (result: CommentResult & { kind: 'skipped' }): void => {
+    if (wanted && last?.kind !== 'skipped') log.warning(skippedText(result))
+    last = result
+  }
   return {
+    stop: (why: string): void => skip({ kind: 'skipped', why }),
     post: async (body: string): Promise<void> => {
       // A refusal does not get better by asking again in the same step.
       if (!wanted || last?.kind === 'skipped') return
-      if (token === undefined) {
-        last = { kind: 'skipped', why: 'There is no token (input github-token).' }
-      } else {
-        last = await upsertComment({ token, context, key, body, signal, log, budget })
-      }
-      if (last.kind === 'skipped') log.warning(skippedText(last))
-      else log.info(`comment ${last.kind}: ${last.url}`)
+      if (token === undefined) return skip({ kind: 'skipped', why: 'There is no token (input github-token).' })
+      const result = await upsertComment({ token, context, key, body, signal, log, budget })
+      if (result.kind === 'skipped') return skip(result)
+      last = result
+      log.info(`comment ${last.kind}: ${last.url}`)
     },
     url: (): string | undefined => (last === undefined || last.kind === 'skipped' ? undefined : last.url),
   }

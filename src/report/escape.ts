@@ -5,18 +5,20 @@ const seam = '\u200b'
 const special = /[&<>|`*_~[\]\\$"]/g
 
 /** C0 and C1 controls but for line ends and tab, which become spaces elsewhere. */
-// biome-ignore lint/complexity/useRegexLiterals: a literal would have to hold the characters themselves
-const control = new RegExp('[\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f\\u007f-\\u009f]', 'g')
-/** Characters that reorder or hide text: bidi marks, zero width, tags, variation selectors, object replacement. */
-const invisible =
-  /[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc]|\udb40[\udc00-\udfff]/g
+const control = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/g
+/** What reorders or hides text: bidi marks, zero width, tags, variation selectors, interlinear annotation. */
+const invisible = /[\p{Cf}\p{Default_Ignorable_Code_Point}\ufff9-\ufffc]/gu
 /** ANSI colours and other terminal sequences, which logs are full of. */
-// biome-ignore lint/complexity/useRegexLiterals: see above
-const ansi = new RegExp('\\u001b(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^\\u0007\\u001b]*(?:\\u0007|\\u001b\\\\)|[@-Z\\\\-_])', 'g')
+const ansi = /\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])/g
 
 /** Foreign text without what would reorder, hide or colour it; line ends stay. */
 export const clean = (text: string): string =>
-  text.replace(ansi, '').replace(/\r\n?|[\u2028\u2029\u0085]/g, '\n').replace(control, '').replace(invisible, '').toWellFormed()
+  text
+    .replace(ansi, '')
+    .replace(/\r\n?|[\u2028\u2029\u0085]/g, '\n')
+    .replace(control, '')
+    .replace(invisible, '')
+    .toWellFormed()
 
 const shorten = (text: string, limit: number): string => {
   if (text.length <= limit) return text
@@ -32,21 +34,19 @@ const shorten = (text: string, limit: number): string => {
  */
 export function md(text: string, limit = 500): string {
   const line = shorten(clean(text).replace(/\s+/g, ' ').trim(), limit)
-  return (
-    line
-      .replace(special, c => `&#${c.codePointAt(0)};`)
-      // At the start of a line these make a heading, a list, a rule or a quote.
-      .replace(/^([#+=-])|^(\d{1,9})([.)])/, (_all, mark: string | undefined, number: string, end: string) =>
-        mark === undefined ? `${number}&#${end.codePointAt(0)};` : `&#${mark.codePointAt(0)};`,
-      )
-      .replace(/@/g, `@${seam}`)
-      // #12, GH-12, owner/repo#12; not the numeric entities just made.
-      .replace(/(?<!&)#(?=\d)/g, `#${seam}`)
-      .replace(/\bGH-(?=\d)/gi, match => `${match}${seam}`)
-      .replace(/:\/\//g, `:${seam}//`)
-      .replace(/\b(www|mailto|xmpp)(?=[.:])/gi, match => `${match}${seam}`)
-  )
+  // Seams first, on the text itself: GitHub looks for mentions and references after entities are decoded.
+  return line
+    .replace(/@/g, `@${seam}`)
+    .replace(/#(?=\d)/g, `#${seam}`)
+    .replace(/\bGH-(?=\d)/gi, match => `${match}${seam}`)
+    .replace(/:\/\//g, `:${seam}//`)
+    .replace(/\b(www|mailto|xmpp)(?=[.:])/gi, match => `${match}${seam}`)
+    .replace(special, entity)
+    .replace(/^[#+=-]/, entity)
+    .replace(/^(\d{1,9})([.)])/, (_all, number: string, end: string) => number + entity(end))
 }
+
+const entity = (c: string): string => `&#${c.codePointAt(0)};`
 
 /**
  * A code span around foreign text, for what is copied: image references, names, object lists. A pipe, which would end a
@@ -79,6 +79,8 @@ export function mdBlock(lines: readonly string[], limits: { readonly lines: numb
 
 /** A link with our own text; only plain https addresses become one. */
 export const mdLink = (text: string, address: string | undefined): string | undefined =>
-  address !== undefined && /^https:\/\/[A-Za-z0-9.-]+(?::\d+)?(?:\/[A-Za-z0-9._~/%@:+-]*)?(?:\?[A-Za-z0-9._~/%=&+-]*)?$/.test(address) && address.length <= 500
+  address !== undefined &&
+  /^https:\/\/[A-Za-z0-9.-]+(?::\d+)?(?:\/[A-Za-z0-9._~/%@:+-]*)?(?:\?[A-Za-z0-9._~/%=&+-]*)?$/.test(address) &&
+  address.length <= 500
     ? `[${text}](${address})`
     : undefined

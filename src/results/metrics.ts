@@ -33,7 +33,10 @@ export interface Metric {
 type Cells = 'scheduled' | 'sent' | 'firstToken' | 'end' | 'itlMs' | 'outputTokens'
 
 /** A value per completed request, absent where a column has no entry. */
-function completedValues(sample: StepSample, value: (cell: (column: Cells) => number | null) => number | null): number[] {
+function completedValues(
+  sample: StepSample,
+  value: (cell: (column: Cells) => number | null) => number | null,
+): number[] {
   const values: number[] = []
   for (const rows of sample.rows) {
     for (const [i, status] of rows.status.entries()) {
@@ -50,10 +53,12 @@ const difference = (later: number | null, earlier: number | null): number | null
 const scaled = (value: number | null, factor: number): number | null => (value === null ? null : value * factor)
 
 /** TTFT from the send, not from the scheduled start, ms. */
-const ttftMs = (sample: StepSample): number[] => completedValues(sample, cell => scaled(difference(cell('firstToken'), cell('sent')), 1000))
+const ttftMs = (sample: StepSample): number[] =>
+  completedValues(sample, cell => scaled(difference(cell('firstToken'), cell('sent')), 1000))
 /** Mean time between the tokens of a request after its first, ms; what vLLM and WVA call TPOT. */
 const itlMs = (sample: StepSample): number[] => completedValues(sample, cell => cell('itlMs'))
-const latencySeconds = (sample: StepSample): number[] => completedValues(sample, cell => difference(cell('end'), cell('sent')))
+const latencySeconds = (sample: StepSample): number[] =>
+  completedValues(sample, cell => difference(cell('end'), cell('sent')))
 
 const countOf = (sample: StepSample, status: 'c' | 'i' | 'e'): number =>
   sample.rows.reduce((sum, rows) => sum + rows.status.filter(s => s === status).length, 0)
@@ -75,7 +80,13 @@ const count = (id: string, label: string, direction: Metric['direction'], of: Me
   completedOnly: false,
   of,
 })
-const latency = (id: string, label: string, unit: 'ms' | 's', p: number, values: (sample: StepSample) => number[]): Metric => ({
+const latency = (
+  id: string,
+  label: string,
+  unit: 'ms' | 's',
+  p: number,
+  values: (sample: StepSample) => number[],
+): Metric => ({
   id,
   label,
   unit,
@@ -90,7 +101,9 @@ const counted = (status: 'c' | 'i' | 'e') => (sample: StepSample) => (sample.sam
 /** In the order of the tables. Latencies: inverse-CDF percentiles, one weight per request, over completed requests. */
 export const metrics: readonly Metric[] = [
   count('offered', 'Offered', 'none', sample => Math.round(sample.rate * sample.seconds * sample.repeats)),
-  count('scheduled', 'Scheduled', 'none', sample => (sample.sampled ? null : sample.rows.reduce((sum, r) => sum + r.scheduled.length, 0))),
+  count('scheduled', 'Scheduled', 'none', sample =>
+    sample.sampled ? null : sample.rows.reduce((sum, r) => sum + r.scheduled.length, 0),
+  ),
   count('completed', 'Completed', 'higher', counted('c')),
   count('incomplete', 'Incomplete', 'lower', counted('i')),
   count('errored', 'Errored', 'lower', counted('e')),
@@ -100,7 +113,15 @@ export const metrics: readonly Metric[] = [
   latency('itl-p95', 'ITL p95', 'ms', 0.95, itlMs),
   latency('latency-p50', 'Request latency p50', 's', 0.5, latencySeconds),
   latency('latency-p95', 'Request latency p95', 's', 0.95, latencySeconds),
-  { id: 'output-rate', label: 'Output', unit: 'tok/s', direction: 'higher', kind: 'figure', completedOnly: false, of: outputRate },
+  {
+    id: 'output-rate',
+    label: 'Output',
+    unit: 'tok/s',
+    direction: 'higher',
+    kind: 'figure',
+    completedOnly: false,
+    of: outputRate,
+  },
 ]
 
 /** The value of every metric, by id. */

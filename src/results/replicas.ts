@@ -11,7 +11,11 @@ export interface ReadyReplicas {
  * Ready replicas of the decode Deployment from `begin` to `end` (epoch s, harness clock), from a repeat's watch events.
  * Before its first event the state is unknown: null when the whole stretch lies there, else the known part counts.
  */
-export function readyReplicas(repeat: Pick<Repeat, 'events' | 'clockOffsetMs'>, begin: number, end: number): ReadyReplicas | null {
+export function readyReplicas(
+  repeat: Pick<Repeat, 'events' | 'clockOffsetMs'>,
+  begin: number,
+  end: number,
+): ReadyReplicas | null {
   const offset = repeat.clockOffsetMs ?? 0
   const changes = repeat.events
     .filter(event => event.kind === 'Deployment')

@@ -54,7 +54,10 @@ export function summariseLeg(leg: Pick<LegDocument, 'repeats'>): LegSummary {
 }
 
 function summariseStep(index: number, measured: readonly { repeat: Repeat; steps: readonly Step[] }[]): StepSummary {
-  const all = sampleOf(measured.flatMap(m => m.steps), measured.length)
+  const all = sampleOf(
+    measured.flatMap(m => m.steps),
+    measured.length,
+  )
   const perRepeat = measured.map(({ repeat, steps }): RepeatStep => {
     const begin = Math.min(...steps.map(step => step.begin))
     const end = Math.max(...steps.map(step => step.begin + step.seconds))
@@ -77,7 +80,11 @@ function summariseStep(index: number, measured: readonly { repeat: Repeat; steps
     ready:
       ready.length === 0
         ? null
-        : { mean: mean(ready.map(r => r.mean))!, min: Math.min(...ready.map(r => r.min)), max: Math.max(...ready.map(r => r.max)) },
+        : {
+            mean: mean(ready.map(r => r.mean))!,
+            min: Math.min(...ready.map(r => r.min)),
+            max: Math.max(...ready.map(r => r.max)),
+          },
     perRepeat,
   }
 }

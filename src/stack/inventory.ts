@@ -1,5 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox'
-import { Value } from '@sinclair/typebox/value'
+import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { UserError } from '../errors.ts'
 import { inventoryName, type KubeObject, stackLabel } from './kube.ts'
 import { names } from './names.ts'
@@ -171,8 +171,12 @@ function parsed(text: unknown): InventoryData | string {
   } catch {
     return 'it is not JSON'
   }
-  if (Value.Check(InventoryData, value)) return Value.Clean(InventoryData, value) as InventoryData
-  const first = Value.Errors(InventoryData, value).First()
+  const check = TypeCompiler.Compile(InventoryData)
+  if (check.Check(value)) {
+    const known = Object.entries(value).filter(([key]) => key in InventoryData.properties)
+    return Object.fromEntries(known) as InventoryData
+  }
+  const first = check.Errors(value).First()
   return `${(first?.path || '(top)').slice(0, 100)}: ${first?.message ?? 'not an inventory'}`
 }
 

@@ -48,7 +48,10 @@ export function awayFromGpus(spec: Pick<StackSpec, 'accelerator' | 'gpuNodesOnly
  * which picks the user id itself. 65532 is the "nonroot" user of distroless images.
  */
 export function restrictedPod(spec: Pick<StackSpec, 'openShift'>): Record<string, unknown> {
-  const user = spec.openShift ? {} : { runAsUser: 65532, runAsGroup: 65532, fsGroup: 65532 }
+  const user = spec.openShift
+    ? {}
+    : // Without the policy every start would change the owner of each file of a large volume again.
+      { runAsUser: 65532, runAsGroup: 65532, fsGroup: 65532, fsGroupChangePolicy: 'OnRootMismatch' }
   return { runAsNonRoot: true, ...user, seccompProfile: { type: 'RuntimeDefault' } }
 }
 export const restrictedContainer = { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } } as const

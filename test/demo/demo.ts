@@ -4,6 +4,8 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type ActionRun, runAction } from '../e2e/run-action.ts'
+import { KubeClient } from '../sandbox/client.ts'
+import { startGatewayController } from '../sandbox/gateway/controller.ts'
 import { startGithub } from '../sandbox/github/server.ts'
 import { startHub } from '../sandbox/hub.ts'
 import { startSandbox } from '../sandbox/sandbox.ts'
@@ -18,6 +20,7 @@ const token = 'hf_demo_0123456789abcdefghij'
 say('starting the sandbox: Kubernetes API, nodes, model hub, GitHub')
 const hub = await startHub({ gated: { [model]: [token] } })
 const sandbox = await startSandbox({ hosts: [hub.url] })
+const gateway = await startGatewayController(new KubeClient({ server: sandbox.api.url, ca: sandbox.api.caPem, token: sandbox.api.adminToken }))
 const github = await startGithub({ pr: 7 })
 const temp = await mkdtemp(path.join(tmpdir(), 'bench-action-demo-'))
 const common = { kubeconfig: sandbox.kubeconfig, namespace, model, 'github-token': github.token, matrix: '{"wva": false}' }
@@ -47,7 +50,7 @@ async function step(name: string, inputs: Record<string, string>): Promise<void>
 }
 
 try {
-  const before = await sandbox.snapshot()
+  const before = sandbox.snapshot()
   say('ready')
   const setUp = performance.now()
   await step('standup', { ...common, mode: 'standup', 'hf-token': token, 'hf-endpoint': hub.url, 'model-cache-size': '20Gi' })
@@ -58,7 +61,7 @@ try {
     const post = await runAction({ inputs, env: github.env, state: run.state })
     for (const line of post.stdout.split('\n').filter(l => l.startsWith('post:') || l.startsWith('::warning'))) say(`${name} ${line}`)
   }
-  const after = await sandbox.snapshot()
+  const after = sandbox.snapshot()
   const wall = (performance.now() - setUp) / 1000
 
   console.log(`\n${'='.repeat(20)} the pull request comment, as it was posted ${'='.repeat(20)}\n`)
@@ -79,6 +82,7 @@ try {
   if (unexpected.length + gone.length > 0 || github.comments().length !== 1) failed = true
   console.log(`\nwall time ${wall.toFixed(1)} s (set-up ${((setUp - started) / 1000).toFixed(1)} s)`)
 } finally {
+  await gateway.close()
   await sandbox.close()
   await Promise.all([hub.close(), github.close()])
 }

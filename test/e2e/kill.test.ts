@@ -30,7 +30,7 @@ function killAt(marker: string, signal: NodeJS.Signals) {
 describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
   test('in standup: post leaves nothing of ours and touches nothing foreign', async () => {
     world = await startWorld({ sandbox: { env: { SIM_START_SECONDS: '30' } } })
-    const before = await world.sandbox.snapshot()
+    const before = world.sandbox.snapshot()
     const killer = killAt('applied 18 objects', signal)
     const step = await world.main('standup', {}, killer)
     expect(killer.sent).toBe(true)
@@ -38,16 +38,16 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     world.sandbox.api.store.create(foreign)
     if (signal !== 'SIGKILL') {
       expect(step.outputs['failure-code']).toBe('CANCELLED')
-      expect(world.sandbox.api.store.list('Deployment', namespace).map(d => d.metadata.name).filter(n => n.endsWith('-decode'))).toEqual([])
+      expect(world.sandbox.api.store.list('deployments.apps', namespace).map(d => d.metadata.name).filter(n => n.endsWith('-decode'))).toEqual([])
     }
     const post = await world.post(step)
     expect(post.exitCode).toBe(0)
-    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([expect.stringContaining('somebody-elses')])
+    expect(leftovers(before, world.sandbox.snapshot())).toEqual([expect.stringContaining('somebody-elses')])
   }, 120_000)
 
   test('in run: post removes the harness, the stack stays until the post of standup', async () => {
     world = await startWorld()
-    const before = await world.sandbox.snapshot()
+    const before = world.sandbox.snapshot()
     const standup = await world.main('standup')
     expect(standup.exitCode).toBe(0)
     const killer = killAt('repeat 1: seed', signal)
@@ -56,26 +56,26 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     expect(step.exitCode).not.toBe(0)
     const post = await world.post(step)
     expect(post.exitCode).toBe(0)
-    const pods = world.sandbox.api.store.list('Pod', namespace).map(p => p.metadata.name)
+    const pods = world.sandbox.api.store.list('pods', namespace).map(p => p.metadata.name)
     expect(pods.filter(n => n.startsWith('llmdbench-') || n.startsWith('testinference-'))).toEqual([])
     expect(pods.filter(n => n.includes('-decode-'))).toHaveLength(2)
     expect((await world.post(standup)).exitCode).toBe(0)
-    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([])
+    expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
   }, 120_000)
 
   test('in teardown: post finishes it', async () => {
     world = await startWorld()
-    const before = await world.sandbox.snapshot()
+    const before = world.sandbox.snapshot()
     const standup = await world.main('standup')
     expect(standup.exitCode).toBe(0)
     // Every delete takes a while, so that the signal arrives in the middle.
-    world.sandbox.faults.add({ match: r => r.method === 'DELETE', delayMs: 400, times: 30 })
+    world.sandbox.faults.api.add({ match: r => r.method === 'DELETE', delayMs: 400, times: 30 })
     const killer = killAt('connected to Kubernetes', signal)
     const step = await world.main('teardown', {}, killer)
     expect(killer.sent).toBe(true)
     if (step.state.bench !== undefined) await world.post(step)
     expect((await world.post(standup)).exitCode).toBe(0)
-    expect(leftovers(before, await world.sandbox.snapshot())).toEqual([])
+    expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
   }, 120_000)
 })
 

@@ -8,7 +8,7 @@ let world: World
 let before: string[]
 beforeAll(async () => {
   world = await startWorld()
-  before = await world.sandbox.snapshot()
+  before = world.sandbox.snapshot()
 }, 60_000)
 afterAll(() => world?.close(), 60_000)
 
@@ -28,7 +28,7 @@ test('B19, B20, B34, B36, B37: standup ends with a stack that serves, and says w
 }, 120_000)
 
 test('B38: a second standup with the same inputs changes nothing but the inventory', async () => {
-  const pods = () => world.sandbox.api.store.list('Pod', namespace).map(p => p.metadata.uid).sort()
+  const pods = () => world.sandbox.api.store.list('pods', namespace).map(p => p.metadata.uid).sort()
   const uids = pods()
   const step = await world.main('standup')
   expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout }).toEqual({ exit: 0, out: '' })
@@ -60,7 +60,7 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   expect(report).not.toMatch(/"prompt": ?"|'prompt': ?'/)
   expect(JSON.parse(report).benchmarks[0].requests.successful[0].output ?? null).toBeNull()
   expect(world.github.comments()).toHaveLength(1)
-  expect(world.sandbox.api.store.list('Pod', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual([])
+  expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual([])
 }, 120_000)
 
 test('B65: the counts in the comment are those of the records', async () => {
@@ -77,7 +77,7 @@ test('B79, B83, B84: teardown removes the stack, keeps weights and token, and is
   expect({ exit: first.exitCode, out: first.exitCode === 0 ? '' : first.stdout }).toEqual({ exit: 0, out: '' })
   expect(first.outputs.leftovers).toBe('0')
   expect(first.stdout).toContain('kept on purpose: PersistentVolumeClaim model-pvc, Secret llm-d-hf-token')
-  expect(leftovers(before, await world.sandbox.snapshot())).toEqual([])
+  expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
   const second = await world.main('teardown')
   expect(second.exitCode).toBe(0)
   expect(second.stdout).toContain('nothing of ours to delete')
@@ -94,7 +94,7 @@ test('after the stack is gone, run says so and names lifetime: ttl', async () =>
 test('B83: teardown with deep deletes the weights and the token too', async () => {
   const step = await world.main('teardown', { deep: 'true' })
   expect(step.exitCode).toBe(0)
-  const rest = world.sandbox.api.store.list('PersistentVolumeClaim', namespace).concat(world.sandbox.api.store.list('Secret', namespace))
+  const rest = world.sandbox.api.store.list('persistentvolumeclaims', namespace).concat(world.sandbox.api.store.list('secrets', namespace))
   expect(rest.map(o => o.metadata.name)).toEqual([])
 }, 60_000)
 
@@ -109,7 +109,7 @@ test('B9: the plan of a standup holds no secret', async () => {
 
 test('B8: a dry run changes nothing in the cluster', async () => {
   const writes = world.sandbox.api.requests().length
-  const at = await world.sandbox.snapshot()
+  const at = world.sandbox.snapshot()
   for (const mode of ['standup', 'run', 'teardown'] as const) {
     const step = await world.main(mode, { 'dry-run': 'true' })
     expect({ mode, exit: step.exitCode }).toEqual({ mode, exit: 0 })
@@ -119,5 +119,5 @@ test('B8: a dry run changes nothing in the cluster', async () => {
     .slice(writes)
     .filter(r => r.method !== 'GET' && !r.path.includes('selfsubject') && (r.userAgent ?? '').includes('bench-action'))
   expect(changing).toEqual([])
-  expect(leftovers(at, await world.sandbox.snapshot())).toEqual([])
+  expect(leftovers(at, world.sandbox.snapshot())).toEqual([])
 }, 60_000)

@@ -1,6 +1,8 @@
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { KubeClient } from '../sandbox/client.ts'
+import { startGatewayController } from '../sandbox/gateway/controller.ts'
 import { startGithub } from '../sandbox/github/server.ts'
 import { startHub } from '../sandbox/hub.ts'
 import { type SandboxOptions, startSandbox } from '../sandbox/sandbox.ts'
@@ -25,9 +27,12 @@ export const shortProfile = (rates = '[2, 4]', seconds = 2): string =>
   ].join('\n')
 
 /** One cluster, one model hub, one GitHub, and the action as a runner would start it against them. */
-export async function startWorld(options: { sandbox?: SandboxOptions; pr?: number } = {}) {
+export async function startWorld(options: { sandbox?: SandboxOptions; pr?: number; hubInCluster?: boolean } = {}) {
   const hub = await startHub({ gated: { [model]: [hfToken] } })
-  const sandbox = await startSandbox({ ...options.sandbox, hosts: [hub.url] })
+  const hosts = options.hubInCluster === false ? [] : [hub.url]
+  const sandbox = await startSandbox({ speed: 10, ...options.sandbox, hosts })
+  const gateway = await startGatewayController(new KubeClient({ server: sandbox.api.url, ca: sandbox.api.caPem, token: sandbox.api.adminToken }))
+  await gateway.settled
   const github = await startGithub({ pr: options.pr ?? 7 })
   const temp = await mkdtemp(path.join(tmpdir(), 'bench-action-e2e-'))
   const common = { kubeconfig: sandbox.kubeconfig, namespace, model, 'github-token': github.token, matrix: '{"wva": false}' }
@@ -55,7 +60,10 @@ export async function startWorld(options: { sandbox?: SandboxOptions; pr?: numbe
     },
     /** Post half of a step that was run by `main`. */
     post: (step: ActionRun & { inputs: Record<string, string> }) => runAction({ inputs: step.inputs, env: github.env, state: step.state }),
+    /** Names of a namespace's objects, by resource id. */
+    names: (resource: string, of = namespace) => sandbox.api.store.list(resource, of).map(o => o.metadata.name).sort(),
     async close() {
+      await gateway.close()
       await sandbox.close()
       await Promise.all([hub.close(), github.close()])
     },

@@ -43,10 +43,12 @@ const apps = '/apis/apps/v1/namespaces/default'
 function open(method: string, path: string, options: Options = {}): Promise<IncomingMessage> {
   const { body, type = 'application/json', token = server.adminToken } = options
   return new Promise((resolve, reject) => {
-    const headers = { authorization: `Bearer ${token}`, 'content-type': type, 'user-agent': 'tester/1' }
+    const sending = body === undefined ? '' : JSON.stringify(body)
+    const length = { 'content-length': Buffer.byteLength(sending) }
+    const headers = { authorization: `Bearer ${token}`, 'content-type': type, 'user-agent': 'tester/1', ...length }
     const sent = request(server.url + path, { method, headers, agent }, resolve)
     sent.on('error', reject)
-    sent.end(body === undefined ? undefined : JSON.stringify(body))
+    sent.end(sending)
   })
 }
 async function call(method: string, path: string, options: Options = {}): Promise<Reply> {
@@ -215,6 +217,27 @@ describe('server-side apply', () => {
     expect(typo.body.message).toContain(
       '(default/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema',
     )
+  })
+
+  test('a controller applies the status alone, and owns it apart from the rest', async () => {
+    const at = '/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways'
+    const base = { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', metadata: { name: 'g' } }
+    await apply(at, { ...base, spec: { gatewayClassName: 'istio' }, status: { ignored: true } })
+    const body = {
+      ...base,
+      spec: { gatewayClassName: 'other' },
+      status: { conditions: [{ type: 'Programmed', status: 'True' }] },
+    }
+    const type = 'application/apply-patch+yaml'
+    const written = await call('PATCH', `${at}/g/status?fieldManager=istiod`, { body, type })
+    expect(written.body).toMatchObject({
+      metadata: { generation: 1, managedFields: [{ manager: 'A' }, { manager: 'istiod', subresource: 'status' }] },
+      spec: { gatewayClassName: 'istio' },
+      status: { conditions: [{ type: 'Programmed', status: 'True' }] },
+    })
+    expect(written.body.status).not.toHaveProperty('ignored')
+    const again = await apply(at, { ...base, spec: { gatewayClassName: 'istio' } })
+    expect(again.body.metadata.resourceVersion).toBe(written.body.metadata.resourceVersion)
   })
 
   test('keeps the fields of custom resources whatever they are', async () => {

@@ -1,18 +1,15 @@
-import { Agent, createServer, type IncomingMessage, request as httpRequest, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import { type Cluster } from './controllers/cluster.ts'
+import type { Cluster } from './controllers/cluster.ts'
 import { type Service, sliceOf } from './controllers/endpoints.ts'
-import type { Pod } from './controllers/objects.ts'
+import { forward } from './doubles/wire.ts'
 
 /** Where a pod's proxy listens, on the pod's own address. */
 export const proxyPort = 3128
-const hopByHop = ['connection', 'proxy-connection', 'proxy-authorization', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
 interface Target {
   host: string
   port: number
-  /** Where to try when nobody listens there. */
-  fallback?: { host: string; port: number }
 }
 
 /**
@@ -21,24 +18,32 @@ interface Target {
  */
 export class Network {
   readonly #cluster: Cluster
-  /** `name` or `name:port` -> base URL on this machine. */
-  readonly #hosts: Readonly<Record<string, string>>
+  /** `host:port` of servers on this machine that pods may reach. */
+  readonly #hosts: Set<string>
   readonly #servers = new Map<string, Server>()
   readonly #sockets = new Set<Socket>()
-  readonly #agent = new Agent({ keepAlive: false, maxSockets: Number.POSITIVE_INFINITY })
   #turn = 0
 
-  constructor(cluster: Cluster, hosts: Readonly<Record<string, string>>) {
+  /** @param hosts their base URLs */
+  constructor(cluster: Cluster, hosts: readonly string[]) {
     this.#cluster = cluster
-    this.#hosts = hosts
+    this.#hosts = new Set(hosts.map(url => new URL(url).host))
+  }
+
+  /** The pods cannot reach that `host:port` any more. */
+  block(host: string): void {
+    this.#hosts.delete(host)
   }
 
   /** Opens the proxy of the pod with that address and namespace; returns its URL. */
   open(address: string, namespace: string): string {
-    const server = createServer({ requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 }, (request, response) =>
-      this.#forward(request, response, namespace, address),
+    const server = createServer(
+      { requestTimeout: 0, headersTimeout: 0, keepAliveTimeout: 600_000 },
+      (request, response) => this.#forward(request, response, namespace, address),
     )
-    server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => this.#tunnel(request, socket, head, namespace, address))
+    server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) =>
+      this.#tunnel(request, socket, head, namespace, address),
+    )
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.setNoDelay(true).on('close', () => this.#sockets.delete(socket))
@@ -58,18 +63,13 @@ export class Network {
   async closeAll(): Promise<void> {
     for (const address of [...this.#servers.keys()]) this.close(address)
     for (const socket of this.#sockets) socket.destroy()
-    this.#agent.destroy()
   }
 
   /** @returns a text that says why not, when the name leads nowhere */
   resolve(host: string, port: number, namespace: string, self: string): Target | string {
-    const registered = this.#hosts[`${host}:${port}`] ?? this.#hosts[host]
-    if (registered !== undefined) {
-      const url = new URL(registered)
-      return { host: url.hostname, port: Number(url.port || 80) }
-    }
-    // A pod has its own loopback; the model hub of a test listens on the machine's.
-    if (host === 'localhost' || host === '127.0.0.1') return { host: self, port, fallback: { host: '127.0.0.1', port } }
+    if (this.#hosts.has(`${host}:${port}`)) return { host, port }
+    // A pod has a loopback of its own.
+    if (host === 'localhost' || host === '127.0.0.1') return { host: self, port }
     if (host.startsWith('127.')) return { host, port }
     const service = this.#service(host, namespace)
     if (service === undefined) return `${host}: no such host in the sandbox, and nothing outside it can be reached`
@@ -97,66 +97,34 @@ export class Network {
   }
 
   #forward(request: IncomingMessage, response: ServerResponse, namespace: string, self: string): void {
-    const refuse = (text: string) => {
-      if (response.headersSent) return response.destroy()
-      response.writeHead(502, { 'content-type': 'text/plain', 'x-sandbox-proxy': 'refused' }).end(`sandbox proxy: ${text}\n`)
-    }
+    const refuse = (text: string) =>
+      void response.writeHead(502, { 'content-type': 'text/plain' }).end(`sandbox proxy: ${text}\n`)
     const url = URL.canParse(request.url ?? '') ? new URL(request.url!) : undefined
     if (url?.protocol !== 'http:') return void refuse(`only http:// URLs are forwarded, not ${request.url}`)
     const target = this.resolve(url.hostname, Number(url.port || 80), namespace, self)
     if (typeof target === 'string') return void refuse(target)
-    const headers = Object.fromEntries(Object.entries(request.headers).filter(([name]) => !hopByHop.includes(name)))
-    const go = ({ host, port, fallback }: Target): void => {
-      const up = httpRequest({ host, port, method: request.method!, path: url.pathname + url.search, headers, agent: this.#agent })
-      const gone = () => up.destroy()
-      response.on('close', gone)
-      up.setNoDelay(true)
-      up.on('response', answer => {
-        const kept = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !hopByHop.includes(name)))
-        response.writeHead(answer.statusCode ?? 502, kept)
-        // Server-sent events: the head must not wait for the first of them.
-        response.flushHeaders()
-        answer.pipe(response)
-        answer.on('error', () => response.destroy())
-        answer.on('aborted', () => response.destroy())
-      })
-      up.on('error', (error: NodeJS.ErrnoException) => {
-        response.off('close', gone)
-        // Refused before a byte was read: the body is still there to be sent elsewhere.
-        if (fallback && error.code === 'ECONNREFUSED') return go(fallback)
-        refuse(`${url.host} (${host}:${port}): ${error.message}`)
-      })
-      up.on('socket', socket => {
-        if (socket.connecting) socket.once('connect', () => request.pipe(up))
-        else request.pipe(up)
-      })
-      up.flushHeaders()
-    }
-    request.on('error', () => response.destroy())
-    go(target)
+    const { host, port } = target
+    forward(request, response, { host, port, path: url.pathname + url.search }, e =>
+      refuse(`${url.host} (${host}:${port}): ${e.message}`),
+    )
   }
 
   #tunnel(request: IncomingMessage, socket: Socket, head: Buffer, namespace: string, self: string): void {
     const [host = '', port = '443'] = (request.url ?? '').split(':')
     const target = this.resolve(host, Number(port), namespace, self)
-    const refuse = (text: string) => socket.end(`HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\n\r\nsandbox proxy: ${text}\n`)
+    const refuse = (text: string) => void socket.end(`HTTP/1.1 502 Bad Gateway\r\n\r\nsandbox proxy: ${text}\n`)
     socket.on('error', () => undefined)
     if (typeof target === 'string') return void refuse(target)
-    const go = ({ host: to, port: at, fallback }: Target): void => {
-      const up = connect({ host: to, port: at })
-      const failed = (error: Error) => (fallback ? go(fallback) : refuse(`${request.url}: ${error.message}`))
-      up.once('error', failed)
-      up.once('connect', () => {
-        up.off('error', failed)
-        up.on('error', () => socket.destroy())
-        socket.on('close', () => up.destroy())
-        socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
-        up.write(head)
-        up.pipe(socket)
-        socket.pipe(up)
-      })
-    }
-    go(target)
+    const up = connect(target)
+    const failed = (error: Error) => refuse(`${request.url}: ${error.message}`)
+    up.once('error', failed)
+    up.once('connect', () => {
+      up.off('error', failed).on('error', () => socket.destroy())
+      socket.on('close', () => up.destroy())
+      socket.write('HTTP/1.1 200 Connection Established\r\n\r\n')
+      up.write(head)
+      up.pipe(socket).pipe(up)
+    })
   }
 }
 
@@ -197,5 +165,3 @@ export class Addresses {
     this.#lock.close()
   }
 }
-
-export const podNamespace = (pod: Pod): string => pod.metadata.namespace ?? 'default'

@@ -11,20 +11,20 @@ import { recordingLog } from './recording-log.ts'
 
 let github: GithubDouble
 let temp: string
-let quiet: { mockRestore(): void }
+let quiet: { mockRestore(): void }[]
 const before = { ...process.env }
 
 // The client reads the environment of its process, the address of the API when it is first imported, and writes what
 // it does to standard output.
 beforeAll(async () => {
-  quiet = jest.spyOn(process.stdout, 'write').mockReturnValue(true)
+  quiet = [jest.spyOn(process.stdout, 'write').mockReturnValue(true), jest.spyOn(console, 'error').mockReturnValue()]
   github = await startGithub({ pr: 7 })
   temp = await mkdtemp(path.join(tmpdir(), 'bench-artifacts-'))
   Object.assign(process.env, github.env, { RUNNER_TEMP: temp })
 })
 
 afterAll(async () => {
-  quiet.mockRestore()
+  for (const spy of quiet) spy.mockRestore()
   await github.close()
   await rm(temp, { recursive: true, force: true })
   for (const name of Object.keys(process.env)) if (!(name in before)) delete process.env[name]
@@ -180,6 +180,12 @@ test.each([
   const s = await store()
   await expect(s.downloadLeg(await found(s, name))).rejects.toThrow(message)
   expect((await readdir(temp)).filter(f => f.startsWith('bench-leg-') || f === 'leg.json')).toEqual([])
+})
+
+test('an artifact whose bytes are not those that the service knows is refused', async () => {
+  github.addArtifact('k.changed.run.a1', zip([['leg.json', '{}']])).digest = `sha256:${'0'.repeat(64)}`
+  const s = await store()
+  await expect(s.downloadLeg(await found(s, 'k.changed.run.a1'))).rejects.toThrow('does not have the digest')
 })
 
 test('an artifact that is larger than any leg is not even downloaded', async () => {

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, jest, test } from '@jest/globals'
 import { githubContext } from '../../../src/github/event.ts'
 import { type Published, type PublishRequest, publishToGithub } from '../../../src/github/publish.ts'
-import type { LegDocument } from '../../../src/results/schema.ts'
+import { checkLeg, type LegDocument } from '../../../src/results/schema.ts'
 import { type GithubDouble, startGithub } from '../../sandbox/github/server.ts'
 import { zip } from '../../sandbox/github/zip.ts'
 import { recordingLog } from './recording-log.ts'
@@ -35,8 +35,8 @@ beforeEach(() => {
   github.faults.length = 0
 })
 
-const legOf = (change: Partial<LegDocument>): LegDocument =>
-  ({
+const legOf = (change: Partial<LegDocument>): LegDocument => {
+  const checked = checkLeg({
     schemaVersion: 1,
     key: 'k',
     leg: 'baseline',
@@ -51,11 +51,9 @@ const legOf = (change: Partial<LegDocument>): LegDocument =>
       wva: false,
       replicas: 2,
       gpusPerReplica: 1,
-      accelerator: null,
       images: {},
       release: 'llmdbench',
       namespace: 'bench',
-      workload: null,
       slo: { ttftMs: 1000, tpotMs: 10, attainment: 0.95 },
     },
     run: {},
@@ -65,7 +63,10 @@ const legOf = (change: Partial<LegDocument>): LegDocument =>
     kept: [],
     repeats: [],
     ...change,
-  }) as unknown as LegDocument
+  })
+  if ('problems' in checked) throw new Error(checked.problems.join())
+  return checked.leg
+}
 
 const render: PublishRequest['render'] = (legs, links) =>
   [marker, ...legs.map(l => `${l.leg} ${l.stage} a${l.attempt} ${l.status}`), JSON.stringify(links)].join('\n')
@@ -93,8 +94,7 @@ async function publish(
 const body = () => github.comments()[0]?.body
 
 test('on the command line nothing is published', async () => {
-  const { context: _, ...noContext } = { context: undefined }
-  expect((await publish(legOf({}), { ...noContext, context: undefined })).published).toBeUndefined()
+  expect((await publish(legOf({}), { context: undefined })).published).toBeUndefined()
   expect(github.requests()).toEqual([])
 })
 
@@ -138,6 +138,15 @@ test('an artifact that is no leg, or not the one that it is named after, is left
     expect.stringMatching(/^reading artifact k\.garbage\.run\.a1 failed: this is not a ZIP archive/),
     expect.stringMatching(/^artifact k\.mallory\.run\.a1 is left out: its content belongs to another leg/),
   ])
+})
+
+test('while the other legs cannot be listed, the comment keeps what they have written', async () => {
+  const written = body()
+  github.faults.push({ method: 'POST', path: /ListArtifacts$/, status: 400, message: 'out of order' })
+  const { published, lines } = await publish(legOf({ leg: 'blind' }))
+  expect(published?.commentUrl).toBeUndefined()
+  expect(body()).toBe(written)
+  expect(lines.filter(l => l.startsWith('No comment was written'))).toHaveLength(1)
 })
 
 test('without permission to comment the artifacts are there all the same, and the log has the lines to add', async () => {

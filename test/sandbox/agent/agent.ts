@@ -33,7 +33,8 @@ export class NodeAgent implements PodRuntime {
       const uid = pod.metadata.uid ?? ''
       if (type === 'DELETED') this.#end(pod, 0)
       else if (!pod.spec.nodeName) return
-      else if (pod.metadata.deletionTimestamp) this.#end(pod, Number(pod.metadata.deletionGracePeriodSeconds ?? 30) * 1000)
+      else if (pod.metadata.deletionTimestamp)
+        this.#end(pod, Number(pod.metadata.deletionGracePeriodSeconds ?? 30) * 1000)
       else if (!this.#leave.has(uid) && !this.#ending.has(uid)) this.#start(pod)
     })
     cluster.watch(['configmaps', 'secrets', 'persistentvolumeclaims'], ({ object }) => {
@@ -80,7 +81,14 @@ export class NodeAgent implements PodRuntime {
           throw error
         }),
       event: (type, reason, message, fieldPath) =>
-        cluster.event(pod, { type, reason, message, component, host: pod.spec.nodeName ?? '', ...(fieldPath ? { fieldPath } : {}) }),
+        cluster.event(pod, {
+          type,
+          reason,
+          message,
+          component,
+          host: pod.spec.nodeName ?? '',
+          ...(fieldPath ? { fieldPath } : {}),
+        }),
       configChanged: async (ms, signal) => {
         const woken = new AbortController()
         this.#configWaiters.push({ namespace, wake: () => woken.abort() })
@@ -99,7 +107,13 @@ export class NodeAgent implements PodRuntime {
     void (async () => {
       await worker?.terminate(graceMs)
       if (!this.#workers.delete(uid) && worker) return
-      if (worker) this.#cluster.setStatus(pod, 'pods', old => ({ ...worker.status(old as PodStatus, String(old.startTime ?? now())) }), 'kubelet')
+      if (worker)
+        this.#cluster.setStatus(
+          pod,
+          'pods',
+          old => ({ ...worker.status(old as PodStatus, String(old.startTime ?? now())) }),
+          'kubelet',
+        )
       this.#cluster.remove(pod, 'pods', 0)
       this.#leave.get(uid)?.()
       await worker?.removeFolder()
@@ -120,8 +134,13 @@ export class NodeAgent implements PodRuntime {
   async *logs(namespace: string, pod: string, container: string, options: LogOptions): AsyncIterable<Uint8Array> {
     const found = this.#find(namespace, pod, container)
     const log = options.previous ? found.previousLog : found.log
-    if (log === undefined && options.previous) throw new ApiStatusError(400, `previous terminated container "${container}" in pod "${pod}" not found`)
-    if (log === undefined) throw new ApiStatusError(400, `container "${container}" in pod "${pod}" is waiting to start: ${found.state.waiting?.reason ?? 'ContainerCreating'}`)
+    if (log === undefined && options.previous)
+      throw new ApiStatusError(400, `previous terminated container "${container}" in pod "${pod}" not found`)
+    if (log === undefined)
+      throw new ApiStatusError(
+        400,
+        `container "${container}" in pod "${pod}" is waiting to start: ${found.state.waiting?.reason ?? 'ContainerCreating'}`,
+      )
     yield* log.read(options)
   }
 

@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { ContainerSpec, ContainerState, ContainerStatus, Terminated } from '../controllers/objects.ts'
 import { now, quantity } from '../controllers/objects.ts'
 import type { ExecIo } from '../runtime.ts'
 import { ConfigError, containerEnv, expand, pathRewriter } from './environment.ts'
+import { join, type Live } from './exec.ts'
+import { imageId, pullImage } from './images.ts'
 import { ContainerLog } from './log.ts'
 import type { PodContext } from './node.ts'
 import { pause, runProbes } from './probes.ts'
@@ -12,15 +14,6 @@ import type { Running } from './process.ts'
 import { layOut } from './volumes.ts'
 
 export type ContainerKind = 'init' | 'sidecar' | 'main'
-
-/** A container that runs, and what exec needs to join it. */
-interface Live {
-  running: Running
-  root: string
-  env: Record<string, string>
-  rewrite: (text: string) => string
-  joined: Set<Running>
-}
 
 /** One container of a pod through all its restarts. */
 export class Container {
@@ -49,7 +42,13 @@ export class Container {
   get status(): ContainerStatus {
     const seen = this.#id !== undefined
     return {
-      ...{ name: this.spec.name, state: this.state, lastState: this.lastState, ready: this.ready, restartCount: this.restarts },
+      ...{
+        name: this.spec.name,
+        state: this.state,
+        lastState: this.lastState,
+        ready: this.ready,
+        restartCount: this.restarts,
+      },
       ...{ image: this.spec.image, imageID: seen ? imageId(this.spec.image) : '', started: this.started },
       ...(this.#id ? { containerID: this.#id } : {}),
     }
@@ -65,8 +64,17 @@ export class Container {
       if (this.#crashes > 0) {
         const wait = Math.min(this.#pod.backoffMs * 2 ** (this.#crashes - 1), 30_000)
         const where = `container=${this.spec.name} pod=${this.#pod.title}`
-        this.#set({ waiting: { reason: 'CrashLoopBackOff', message: `back-off ${Math.max(1, Math.round(wait / 1000))}s restarting failed ${where}` } })
-        this.#tell('Warning', 'BackOff', `Back-off restarting failed container ${this.spec.name} in pod ${this.#pod.title}`)
+        this.#set({
+          waiting: {
+            reason: 'CrashLoopBackOff',
+            message: `back-off ${Math.max(1, Math.round(wait / 1000))}s restarting failed ${where}`,
+          },
+        })
+        this.#tell(
+          'Warning',
+          'BackOff',
+          `Back-off restarting failed container ${this.spec.name} in pod ${this.#pod.title}`,
+        )
         await pause(wait, this.#stop.signal)
         if (this.#stop.signal.aborted) return this.lastState.terminated
       }
@@ -106,7 +114,8 @@ export class Container {
   /** From image to exit code; undefined when stopped before it ran. */
   async #once(): Promise<Terminated | undefined> {
     const signal = this.#stop.signal
-    if (!(await this.#pull(signal))) return undefined
+    const told = { event: this.#tell.bind(this), state: this.#set.bind(this) }
+    if (!(await pullImage(this.#pod, this.spec, told, signal))) return undefined
     const env = await this.#environment(signal)
     if (env === undefined) return undefined
     const pod = this.#pod
@@ -162,7 +171,11 @@ export class Container {
     this.#live = undefined
     log.end()
     // Only the kernel sends SIGKILL out of nowhere: the container went over its memory limit.
-    const starved = exit.signal === 'SIGKILL' && !killed && !this.#stop.signal.aborted && quantity(this.spec.resources?.limits?.memory) > 0
+    const starved =
+      exit.signal === 'SIGKILL' &&
+      !killed &&
+      !this.#stop.signal.aborted &&
+      quantity(this.spec.resources?.limits?.memory) > 0
     const reason = starved ? 'OOMKilled' : exit.code === 0 ? 'Completed' : 'Error'
     const end: Terminated = { exitCode: exit.code, reason, startedAt, finishedAt: now(), containerID: this.#id ?? '' }
     this.ready = this.kind === 'init' && exit.code === 0
@@ -173,11 +186,23 @@ export class Container {
 
   #startFailed(code: string | undefined, text: string, log: ContainerLog): Terminated {
     const program = this.spec.command?.[0] ?? this.spec.image
-    const why = code === 'ENOENT' ? `exec: "${program}": executable file not found in $PATH` : code === 'EACCES' ? `exec: "${program}": permission denied` : text
+    const why =
+      code === 'ENOENT'
+        ? `exec: "${program}": executable file not found in $PATH`
+        : code === 'EACCES'
+          ? `exec: "${program}": permission denied`
+          : text
     const message = `failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to start container process: ${why}: unknown`
     log.end()
     this.#tell('Warning', 'Failed', `Error: ${message}`)
-    const end = { exitCode: 128, reason: 'StartError', message, startedAt: null, finishedAt: now(), containerID: this.#id ?? '' }
+    const end = {
+      exitCode: 128,
+      reason: 'StartError',
+      message,
+      startedAt: null,
+      finishedAt: now(),
+      containerID: this.#id ?? '',
+    }
     this.#set({ terminated: end })
     return end
   }
@@ -193,7 +218,12 @@ export class Container {
             output += Buffer.from(chunk).toString('utf8')
             return undefined
           }
-          const code = await this.exec(argv, { stdout: add, stderr: add, tty: false, signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) })
+          const code = await this.exec(argv, {
+            stdout: add,
+            stderr: add,
+            tty: false,
+            signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+          })
           return { code, output }
         },
         onStarted: () => {
@@ -204,7 +234,8 @@ export class Container {
           this.ready = ready
           pod.changed()
         },
-        onFailure: (kind, why) => this.#tell('Warning', 'Unhealthy', `${kind[0]?.toUpperCase()}${kind.slice(1)} probe failed: ${why}`),
+        onFailure: (kind, why) =>
+          this.#tell('Warning', 'Unhealthy', `${kind[0]?.toUpperCase()}${kind.slice(1)} probe failed: ${why}`),
         onDead: kind => {
           this.#tell('Normal', 'Killing', `Container ${this.spec.name} failed ${kind} probe, will be restarted`)
           kill()
@@ -213,39 +244,6 @@ export class Container {
       pod.node.speed,
       signal,
     )
-  }
-
-  /** Waits until the image is on the node; false when stopped first. */
-  async #pull(signal: AbortSignal): Promise<boolean> {
-    const { image } = this.spec
-    const { images } = this.#pod.node
-    if (this.spec.imagePullPolicy !== 'Always' && images.present(this.#pod.pod, image)) {
-      this.#tell('Normal', 'Pulled', `Container image "${image}" already present on machine`)
-      return true
-    }
-    for (let failures = 0; !signal.aborted; failures++) {
-      this.#tell('Normal', 'Pulling', `Pulling image "${image}"`)
-      const began = Date.now()
-      await images.pull(this.#pod.pod, image, signal)
-      if (signal.aborted) return false
-      const fault = images.faultOf(image)
-      if (fault?.kind !== 'missing') {
-        this.#tell('Normal', 'Pulled', `Successfully pulled image "${image}" in ${Date.now() - began}ms`)
-        return true
-      }
-      const why = `failed to pull and unpack image "${image}": failed to resolve reference "${image}": ${fault.message ?? `${image}: not found`}`
-      this.#tell('Warning', 'Failed', `Failed to pull image "${image}": rpc error: code = NotFound desc = ${why}`)
-      this.#tell('Warning', 'Failed', 'Error: ErrImagePull')
-      this.#set({ waiting: { reason: 'ErrImagePull', message: `rpc error: code = NotFound desc = ${why}` } })
-      const wait = Math.min(this.#pod.backoffMs * 2 ** failures, 30_000)
-      await pause(wait / 4, signal)
-      if (signal.aborted) return false
-      this.#tell('Normal', 'BackOff', `Back-off pulling image "${image}"`)
-      this.#tell('Warning', 'Failed', 'Error: ImagePullBackOff')
-      this.#set({ waiting: { reason: 'ImagePullBackOff', message: `Back-off pulling image "${image}": ErrImagePull: rpc error: code = NotFound desc = ${why}` } })
-      await pause(wait, signal)
-    }
-    return false
   }
 
   /** The container's variables, as soon as everything that they refer to exists. */
@@ -272,7 +270,8 @@ export class Container {
     const own = (words: readonly string[] = []) => words.map(word => rewrite(expand(word, env)))
     if (this.spec.command?.length) return node.locate([...own(this.spec.command), ...own(this.spec.args)])
     const entrypoint = node.entrypoint(this.spec.image)
-    if (entrypoint === undefined) throw new Error(`no entry point is known for image ${this.spec.image}, and the pod has no command`)
+    if (entrypoint === undefined)
+      throw new Error(`no entry point is known for image ${this.spec.image}, and the pod has no command`)
     return node.locate([...entrypoint, ...own(this.spec.args)])
   }
 
@@ -280,44 +279,8 @@ export class Container {
     return this.#live !== undefined
   }
 
-  /** Runs a command in the container's folder with its environment; 127 when there is no such program. */
+  /** Runs a command next to the container's process; 137 when that has ended. */
   async exec(argv: readonly string[], io: ExecIo): Promise<number> {
-    const live = this.#live
-    if (live === undefined) return 137
-    let joined: Running
-    try {
-      const options = { cwd: live.root, env: live.env, stdin: io.stdin !== undefined }
-      joined = await this.#pod.node.processes.start(this.#pod.node.locate(argv.map(live.rewrite)), options)
-    } catch {
-      const why = `exec failed: unable to start container process: exec: "${argv[0]}": executable file not found in $PATH: unknown`
-      await io.stderr(Buffer.from(`OCI runtime exec failed: ${why}\n`))
-      return 127
-    }
-    live.joined.add(joined)
-    const kill = () => joined.kill()
-    io.signal.addEventListener('abort', kill, { once: true })
-    if (io.signal.aborted) kill()
-    const pump = async (stream: AsyncIterable<Buffer>, out: ExecIo['stdout']) => {
-      for await (const chunk of stream) await out(chunk)
-    }
-    const feed = async () => {
-      const stdin = joined.stdin
-      if (io.stdin === undefined || stdin === null) return
-      stdin.on('error', () => undefined)
-      for await (const chunk of io.stdin) if (!stdin.write(chunk)) await new Promise(resolve => stdin.once('drain', resolve).once('close', resolve))
-      stdin.end()
-    }
-    feed().catch(() => joined.stdin?.end())
-    await Promise.all([pump(joined.stdout, io.stdout), pump(joined.stderr, io.tty ? io.stdout : io.stderr)])
-    const { code } = await joined.ended
-    io.signal.removeEventListener('abort', kill)
-    live.joined.delete(joined)
-    return code
+    return this.#live === undefined ? 137 : join(this.#live, this.#pod.node, argv, io)
   }
-}
-
-/** A digest that depends on the reference alone, so that a restarted sandbox reports the same. */
-function imageId(image: string): string {
-  const name = image.replace(/@.*$/, '').replace(/:[^/:]*$/, '')
-  return `${name}@sha256:${createHash('sha256').update(image).digest('hex')}`
 }

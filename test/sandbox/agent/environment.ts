@@ -14,14 +14,15 @@ export function dataOf(object: KubeObject): Map<string, Buffer> {
   for (const [key, value] of Object.entries((object.data ?? {}) as Record<string, string>)) {
     all.set(key, Buffer.from(value, coded ? 'base64' : 'utf8'))
   }
-  for (const [key, value] of Object.entries((object.binaryData ?? {}) as Record<string, string>)) all.set(key, Buffer.from(value, 'base64'))
+  for (const [key, value] of Object.entries((object.binaryData ?? {}) as Record<string, string>))
+    all.set(key, Buffer.from(value, 'base64'))
   return all
 }
 
 /** `$(NAME)` becomes the variable's value, `$$(NAME)` the text `$(NAME)`; an unknown name stays as it is. */
 export function expand(text: string, env: Readonly<Record<string, string>>): string {
-  return text.replace(/\$(\$|\(([^()]*)\))/g, (whole, escape: string, name: string | undefined) => {
-    if (escape === '$') return '$'
+  return text.replace(/\$(\$|\(([^()]*)\))/g, (whole, kind: string, name: string | undefined) => {
+    if (kind === '$') return '$'
     return name !== undefined && Object.hasOwn(env, name) ? env[name]! : whole
   })
 }
@@ -77,7 +78,10 @@ export function containerEnv(
     if (object === undefined && !ref.optional) throw new ConfigError(`${kind.toLowerCase()} "${ref.name}" not found`)
     for (const [key, value] of object ? dataOf(object) : []) env[(source.prefix ?? '') + key] = value.toString('utf8')
   }
-  const fromKey = (kind: 'ConfigMap' | 'Secret', ref: { name: string; key: string; optional?: boolean }): string | undefined => {
+  const fromKey = (
+    kind: 'ConfigMap' | 'Secret',
+    ref: { name: string; key: string; optional?: boolean },
+  ): string | undefined => {
     const object = lookup(kind, ref.name)
     if (object === undefined && !ref.optional) throw new ConfigError(`${kind.toLowerCase()} "${ref.name}" not found`)
     const value = object && dataOf(object).get(ref.key)

@@ -68,9 +68,13 @@ export class ContainerLog {
     try {
       for (;;) {
         next = Math.max(next, this.#dropped)
-        const batch = this.#lines.slice(next - this.#dropped).filter(l => since === undefined || l.at.getTime() >= since)
+        const batch = this.#lines
+          .slice(next - this.#dropped)
+          .filter(l => since === undefined || l.at.getTime() >= since)
         next = this.#dropped + this.#lines.length
-        const parts = batch.flatMap(l => (options.timestamps ? [Buffer.from(`${l.at.toISOString().replace('Z', '000000Z')} `), l.text] : [l.text]))
+        const parts = batch.flatMap(l =>
+          options.timestamps ? [Buffer.from(`${l.at.toISOString().replace('Z', '000000Z')} `), l.text] : [l.text],
+        )
         if (parts.length > 0) {
           const out = Buffer.concat(parts).subarray(0, left)
           left -= out.length

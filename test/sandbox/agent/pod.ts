@@ -1,5 +1,12 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { type Condition, type ContainerSpec, type Pod, type PodStatus, type Terminated, withCondition } from '../controllers/objects.ts'
+import {
+  type Condition,
+  type ContainerSpec,
+  type Pod,
+  type PodStatus,
+  type Terminated,
+  withCondition,
+} from '../controllers/objects.ts'
 import { Container, type ContainerKind } from './container.ts'
 import type { PodContext } from './node.ts'
 import { pause } from './probes.ts'
@@ -73,7 +80,11 @@ export class PodWorker {
         } catch (error) {
           if (!(error instanceof MountError)) throw error
           failed = true
-          this.context.event('Warning', 'FailedMount', `MountVolume.SetUp failed for volume "${volume.name}" : ${error.message}`)
+          this.context.event(
+            'Warning',
+            'FailedMount',
+            `MountVolume.SetUp failed for volume "${volume.name}" : ${error.message}`,
+          )
         }
       }
       if (!failed) return true
@@ -109,21 +120,40 @@ export class PodWorker {
   status(old: PodStatus, startTime: string): PodStatus {
     const main = this.#of('main')
     const { podIP, hostIP } = this.context.address
-    const phase = this.#final ?? (this.#initialized && main.every(c => c.state.waiting === undefined || c.lastState.terminated) ? 'Running' : 'Pending')
+    const phase =
+      this.#final ??
+      (this.#initialized && main.every(c => c.state.waiting === undefined || c.lastState.terminated)
+        ? 'Running'
+        : 'Pending')
     const unready = this.containers.filter(c => c.kind !== 'init' && !c.ready).map(c => c.spec.name)
-    const incomplete = this.containers.filter(c => (c.kind === 'init' && c.state.terminated?.exitCode !== 0) || (c.kind === 'sidecar' && !c.started && !this.#initialized))
+    const incomplete = this.containers.filter(
+      c =>
+        (c.kind === 'init' && c.state.terminated?.exitCode !== 0) ||
+        (c.kind === 'sidecar' && !c.started && !this.#initialized),
+    )
     const failing = `containers with unready status: [${unready.join(' ')}]`
     const ready = this.#final === undefined && unready.length === 0
-    const no = { status: 'False', ...(this.#final === 'Succeeded' ? { reason: 'PodCompleted' } : { reason: 'ContainersNotReady', message: failing }) } as const
+    const no = {
+      status: 'False',
+      ...(this.#final === 'Succeeded'
+        ? { reason: 'PodCompleted' }
+        : { reason: 'ContainersNotReady', message: failing }),
+    } as const
     const next: Condition[] = [
       { type: 'PodReadyToStartContainers', status: this.#final ? 'False' : 'True' },
       this.#initialized || this.#final === 'Succeeded'
         ? { type: 'Initialized', status: 'True' }
-        : { type: 'Initialized', status: 'False', reason: 'ContainersNotInitialized', message: `containers with incomplete status: [${incomplete.map(c => c.spec.name).join(' ')}]` },
+        : {
+            type: 'Initialized',
+            status: 'False',
+            reason: 'ContainersNotInitialized',
+            message: `containers with incomplete status: [${incomplete.map(c => c.spec.name).join(' ')}]`,
+          },
       { type: 'Ready', ...(ready ? { status: 'True' as const } : no) },
       { type: 'ContainersReady', ...(ready ? { status: 'True' as const } : no) },
     ]
-    const statuses = (kinds: readonly ContainerKind[]) => this.containers.filter(c => kinds.includes(c.kind)).map(c => c.status)
+    const statuses = (kinds: readonly ContainerKind[]) =>
+      this.containers.filter(c => kinds.includes(c.kind)).map(c => c.status)
     return {
       ...old,
       ...{ phase, podIP, hostIP, podIPs: [{ ip: podIP }], startTime },
@@ -134,6 +164,7 @@ export class PodWorker {
   }
 }
 
-const outcome = (ends: readonly (Terminated | undefined)[]): 'Succeeded' | 'Failed' => (ends.every(e => e?.exitCode === 0) ? 'Succeeded' : 'Failed')
+const outcome = (ends: readonly (Terminated | undefined)[]): 'Succeeded' | 'Failed' =>
+  ends.every(e => e?.exitCode === 0) ? 'Succeeded' : 'Failed'
 
 export const podTitle = (pod: Pod): string => `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`

@@ -23,14 +23,21 @@ export function runProbes(target: ProbeTarget, speed: number, signal: AbortSigna
   const others = () => {
     target.onStarted()
     if (readinessProbe === undefined) target.onReady(true)
-    else void loop(target, 'readiness', readinessProbe, speed, signal, () => false)
-    if (livenessProbe !== undefined) void loop(target, 'liveness', livenessProbe, speed, signal, () => false)
+    else void loop(target, 'readiness', readinessProbe, speed, signal)
+    if (livenessProbe !== undefined) void loop(target, 'liveness', livenessProbe, speed, signal)
   }
   if (startupProbe === undefined) others()
-  else void loop(target, 'startup', startupProbe, speed, signal, () => (others(), true))
+  else void loop(target, 'startup', startupProbe, speed, signal, others)
 }
 
-async function loop(target: ProbeTarget, kind: ProbeKind, probe: Probe, speed: number, signal: AbortSignal, passed: () => boolean) {
+async function loop(
+  target: ProbeTarget,
+  kind: ProbeKind,
+  probe: Probe,
+  speed: number,
+  signal: AbortSignal,
+  passed?: () => void,
+) {
   const scaled = (seconds: number) => Math.max(20, (seconds * 1000) / speed)
   await pause(target.startedAt + ((probe.initialDelaySeconds ?? 0) * 1000) / speed - Date.now(), signal)
   for (let good = 0, bad = 0; !signal.aborted; ) {
@@ -41,7 +48,7 @@ async function loop(target: ProbeTarget, kind: ProbeKind, probe: Probe, speed: n
       good++
       if (good >= (probe.successThreshold ?? 1)) {
         if (kind === 'readiness') target.onReady(true)
-        if (passed()) return
+        if (passed) return passed()
       }
     } else {
       good = 0
@@ -73,7 +80,9 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
 /** One attempt; undefined when it passed, else the kubelet's words for what went wrong. */
 async function attempt(target: ProbeTarget, probe: Probe, timeoutMs: number): Promise<string | undefined> {
   const port = (named: number | string): number =>
-    typeof named === 'number' ? named : (target.container.ports?.find(p => p.name === named)?.containerPort ?? Number(named))
+    typeof named === 'number'
+      ? named
+      : (target.container.ports?.find(p => p.name === named)?.containerPort ?? Number(named))
   if (probe.httpGet) return get(target.address, port(probe.httpGet.port), probe.httpGet, timeoutMs)
   if (probe.tcpSocket) return dial(probe.tcpSocket.host ?? target.address, port(probe.tcpSocket.port), timeoutMs)
   if (probe.grpc) return dial(target.address, probe.grpc.port, timeoutMs)
@@ -82,20 +91,33 @@ async function attempt(target: ProbeTarget, probe: Probe, timeoutMs: number): Pr
   return code === 0 ? undefined : output.trim() || `command exited with ${code}`
 }
 
-function get(address: string, port: number, how: NonNullable<Probe['httpGet']>, timeoutMs: number): Promise<string | undefined> {
+function get(
+  address: string,
+  port: number,
+  how: NonNullable<Probe['httpGet']>,
+  timeoutMs: number,
+): Promise<string | undefined> {
   const secure = how.scheme === 'HTTPS'
   const host = how.host ?? address
   const url = `${secure ? 'https' : 'http'}://${host}:${port}${how.path?.startsWith('/') ? '' : '/'}${how.path ?? ''}`
   const headers = Object.fromEntries((how.httpHeaders ?? []).map(h => [h.name, h.value]))
   return new Promise(resolve => {
-    const call = (secure ? httpsRequest : httpRequest)(url, { headers: { 'user-agent': 'kube-probe/1.35', ...headers }, agent: false, rejectUnauthorized: false }, response => {
-      response.resume()
-      const code = response.statusCode ?? 0
-      resolve(code >= 200 && code < 400 ? undefined : `HTTP probe failed with statuscode: ${code}`)
-    })
-    call.setTimeout(timeoutMs, () => call.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')))
+    const call = (secure ? httpsRequest : httpRequest)(
+      url,
+      { headers: { 'user-agent': 'kube-probe/1.35', ...headers }, agent: false, rejectUnauthorized: false },
+      response => {
+        response.resume()
+        const code = response.statusCode ?? 0
+        resolve(code >= 200 && code < 400 ? undefined : `HTTP probe failed with statuscode: ${code}`)
+      },
+    )
+    call.setTimeout(timeoutMs, () =>
+      call.destroy(new Error('context deadline exceeded (Client.Timeout exceeded while awaiting headers)')),
+    )
     call.on('error', (error: NodeJS.ErrnoException) =>
-      resolve(`Get "${url}": ${error.code === 'ECONNREFUSED' ? `dial tcp ${host}:${port}: connect: connection refused` : error.message}`),
+      resolve(
+        `Get "${url}": ${error.code === 'ECONNREFUSED' ? `dial tcp ${host}:${port}: connect: connection refused` : error.message}`,
+      ),
     )
     call.end()
   })

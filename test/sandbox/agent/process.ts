@@ -37,7 +37,10 @@ export class Processes {
   }
 
   /** Starts argv as the leader of a process group of its own. @throws the spawn error, code ENOENT or EACCES */
-  async start(argv: readonly string[], options: { cwd: string; env: Record<string, string>; stdin: boolean }): Promise<Running> {
+  async start(
+    argv: readonly string[],
+    options: { cwd: string; env: Record<string, string>; stdin: boolean },
+  ): Promise<Running> {
     const child = spawn(argv[0]!, argv.slice(1), {
       cwd: options.cwd,
       env: options.env,
@@ -137,7 +140,16 @@ function killGroup(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-const signalNumbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGPIPE: 13, SIGTERM: 15 }
+const signalNumbers: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+}
 export const signalNumber = (name: NodeJS.Signals): number => signalNumbers[name] ?? 15
 
 /** Whether the process has a handler for the signal; where the system does not tell, it is taken to have one. */

@@ -28,7 +28,8 @@ function picked(object: KubeObject, source: Items, defaultMode: number, what: st
   if (source.items === undefined) return [...data].map(([name, content]) => ({ name, content, mode: defaultMode }))
   return source.items.flatMap(item => {
     const content = data.get(item.key)
-    if (content === undefined && !source.optional) throw new MountError(`${what} references non-existent config key: ${item.key}`)
+    if (content === undefined && !source.optional)
+      throw new MountError(`${what} references non-existent config key: ${item.key}`)
     return content === undefined ? [] : [{ name: item.path, content, mode: item.mode ?? defaultMode }]
   })
 }
@@ -40,7 +41,11 @@ function files(pod: Pod, source: VolumeSource, context: VolumeContext): File[] {
     return object === undefined ? [] : picked(object, items, mode, kind.toLowerCase())
   }
   const downward = (items: DownwardItems): File[] =>
-    (items.items ?? []).map(i => ({ name: i.path, content: Buffer.from(field(pod, i.fieldRef?.fieldPath ?? '', context.address)), mode: 0o644 }))
+    (items.items ?? []).map(i => ({
+      name: i.path,
+      content: Buffer.from(field(pod, i.fieldRef?.fieldPath ?? '', context.address)),
+      mode: 0o644,
+    }))
   if (source.configMap) return from('ConfigMap', source.configMap.name, source.configMap, source.configMap.defaultMode)
   if (source.secret) return from('Secret', source.secret.secretName, source.secret, source.secret.defaultMode)
   if (source.downwardAPI) return downward(source.downwardAPI)
@@ -49,7 +54,9 @@ function files(pod: Pod, source: VolumeSource, context: VolumeContext): File[] {
     if (part.configMap) return from('ConfigMap', part.configMap.name, part.configMap, mode)
     if (part.secret) return from('Secret', part.secret.name, part.secret, mode)
     if (part.downwardAPI) return downward(part.downwardAPI)
-    return part.serviceAccountToken ? [{ name: part.serviceAccountToken.path, content: Buffer.from(context.token), mode: 0o600 }] : []
+    return part.serviceAccountToken
+      ? [{ name: part.serviceAccountToken.path, content: Buffer.from(context.token), mode: 0o600 }]
+      : []
   })
 }
 
@@ -87,14 +94,17 @@ export async function layOut(
   const volumes = new Map((pod.spec.volumes ?? []).map(v => [v.name, v]))
   const wanted = [...(container.volumeMounts ?? [])].sort((a, b) => a.mountPath.length - b.mountPath.length)
   for (const mount of wanted) mounts.set(mount.mountPath.replace(/\/$/, ''), path.join(root, mount.mountPath))
-  if (pod.spec.automountServiceAccountToken !== false && !mounts.has(tokenMount)) mounts.set(tokenMount, path.join(root, tokenMount))
+  if (pod.spec.automountServiceAccountToken !== false && !mounts.has(tokenMount))
+    mounts.set(tokenMount, path.join(root, tokenMount))
   const rewrite = pathRewriter(mounts)
   for (const mount of wanted) {
     const volume = volumes.get(mount.name)
     if (volume === undefined) throw new MountError(`volume "${mount.name}" does not exist`)
     let source = path.join(podFolder, 'volumes', mount.name)
-    if (volume.persistentVolumeClaim) source = context.claimFolder(context.claim(volume.persistentVolumeClaim.claimName)!)
-    else if (volume.emptyDir === undefined) source = await writeFiles(path.join(root, '.volumes', mount.name), files(pod, volume, context), rewrite)
+    if (volume.persistentVolumeClaim)
+      source = context.claimFolder(context.claim(volume.persistentVolumeClaim.claimName)!)
+    else if (volume.emptyDir === undefined)
+      source = await writeFiles(path.join(root, '.volumes', mount.name), files(pod, volume, context), rewrite)
     await mkdir(source, { recursive: true })
     if (mount.subPath) {
       source = path.join(source, mount.subPath)
@@ -110,7 +120,11 @@ export async function layOut(
   }
   if (mounts.has(tokenMount) && !wanted.some(m => m.mountPath === tokenMount)) {
     const text = (name: string, content: string): File => ({ name, content: Buffer.from(content), mode: 0o644 })
-    const all = [text('token', context.token), text('ca.crt', context.caPem), text('namespace', pod.metadata.namespace ?? 'default')]
+    const all = [
+      text('token', context.token),
+      text('ca.crt', context.caPem),
+      text('namespace', pod.metadata.namespace ?? 'default'),
+    ]
     await writeFiles(path.join(root, tokenMount), all, t => t)
   }
   return mounts

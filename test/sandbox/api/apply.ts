@@ -7,6 +7,7 @@ import {
   type FieldSet,
   fieldSet,
   fromFieldsV1,
+  isKeyField,
   isUnder,
   mergeApplied,
   removeAt,
@@ -85,12 +86,12 @@ export function applyConfiguration(
   if (conflicts.length > 0 && !writer.force) throw conflictError(kind, applied.metadata.name, conflicts)
   for (const { owner, path } of conflicts) owner.set.delete(path)
 
-  // Deepest first, so that the fields of a list item go before the question whether the item itself may go.
-  const dropped = [...mine.set].filter(p => !wanted.has(p)).sort((a, b) => split(b).length - split(a).length)
+  // Shallow first: a list item that may go is found by its key fields, so it goes before they do.
+  const dropped = [...mine.set].filter(p => !wanted.has(p)).sort((a, b) => split(a).length - split(b).length)
   for (const path of dropped) {
     const owned = others.some(o => [...o.set].some(p => p === path || isUnder(p, path)))
     const stillWanted = [...wanted].some(p => isUnder(p, path))
-    if (!owned && !stillWanted) removeAt(merged as unknown as Dict, split(path))
+    if (!owned && !stillWanted && !isKeyField(split(path))) removeAt(merged as unknown as Dict, split(path))
   }
   const own = { ...newEntry(writer, 'Apply', applied.apiVersion), set: wanted }
   const unchanged = mine.set.size === wanted.size && dropped.length === 0

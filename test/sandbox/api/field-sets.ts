@@ -55,6 +55,12 @@ function keyElement(item: unknown, keys: readonly string[]): string {
 const element = (item: unknown, merge: readonly string[] | 'set'): string =>
   merge === 'set' ? `v:${JSON.stringify(item)}` : keyElement(item, merge)
 
+/** A field that identifies the list item it is in. */
+export function isKeyField(path: readonly string[]): boolean {
+  const [item = '', field = ''] = path.slice(-2)
+  return item.startsWith('k:') && field.slice(2) in dict(JSON.parse(item.slice(2)))
+}
+
 const serverFields = [
   'name',
   'namespace',

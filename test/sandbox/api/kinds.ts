@@ -30,6 +30,13 @@ export interface CrdSpec {
   status?: boolean
 }
 
+interface Definition {
+  group: string
+  scope: string
+  names: { kind: string; plural: string; singular?: string }
+  versions: { name: string; served?: boolean; subresources?: { status?: object } }[]
+}
+
 // group/version, kind, plural, C(luster) or N(amespaced), flags s(tatus) g(eneration) c(ale), short names
 const builtinTable = `
 v1 Namespace namespaces C s ns
@@ -125,6 +132,24 @@ export class Registry {
       ...{ singular: spec.singular ?? spec.kind.toLowerCase(), shortNames: [], hasStatus: spec.status ?? true },
       ...{ hasGeneration: true, hasScale: false, builtin: false },
     })
+  }
+
+  /** Serves what a CustomResourceDefinition object names, and writes its status. */
+  registerDefinition(object: KubeObject, at: string): void {
+    const { group, scope, names, versions } = object.spec as Definition
+    for (const version of versions.filter(v => v.served !== false)) {
+      const status = version.subresources?.status !== undefined
+      this.register({ ...names, group, version: version.name, namespaced: scope === 'Namespaced', status })
+    }
+    const [status, reason, message, lastTransitionTime] = ['True', 'NoConflicts', '', at]
+    const conditions = ['NamesAccepted', 'Established'].map(type => ({
+      type,
+      status,
+      reason,
+      message,
+      lastTransitionTime,
+    }))
+    object.status = { acceptedNames: names, conditions }
   }
 
   unregister(id: string): void {

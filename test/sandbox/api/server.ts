@@ -1,17 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createSecureServer, type ServerHttp2Session } from 'node:http2'
+import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import { generate } from 'selfsigned'
-import { stringify } from 'yaml'
 import { ApiStatusError, type PodRuntime } from '../runtime.ts'
 import { authorize, review, Tokens, type User } from './access.ts'
 import { startCollector } from './collect.ts'
+import { certificates, kubeconfig } from './credentials.ts'
+import { parseBody } from './decode.ts'
 import { discover } from './discovery.ts'
 import { Faults, type RecordedRequest } from './faults.ts'
 import { type CrdSpec, notFound, platformCrds, Registry } from './kinds.ts'
-import { attributesOf, handle, parseBody, reply, targetOf } from './routes.ts'
+import { attributesOf, handle, reply, targetOf } from './routes.ts'
 import { Store } from './store.ts'
 import { ExecServer, serveLog } from './streams.ts'
 import { cutConnection, Watches } from './watches.ts'
@@ -46,34 +47,6 @@ export interface ApiServer {
   close(): Promise<void>
 }
 
-/** A certificate authority and a server certificate for the loopback names. */
-async function certificates(host: string): Promise<{ ca: string; cert: string; key: string }> {
-  const ec = { keyType: 'ec', algorithm: 'sha256', notBeforeDate: new Date(Date.now() - 3_600_000) } as const
-  const ca = await generate([{ name: 'commonName', value: 'sandbox-ca' }], {
-    ...ec,
-    extensions: [
-      { name: 'basicConstraints', cA: true, critical: true },
-      { name: 'keyUsage', keyCertSign: true, cRLSign: true, critical: true },
-    ],
-  })
-  const ips = [...new Set(['127.0.0.1', '::1', ...(/^[\d.]+$/.test(host) ? [host] : [])])]
-  const names = ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc']
-  const leaf = await generate([{ name: 'commonName', value: 'kube-apiserver' }], {
-    ...ec,
-    ca: { key: ca.private, cert: ca.cert },
-    extensions: [
-      { name: 'basicConstraints', cA: false },
-      { name: 'keyUsage', digitalSignature: true, keyEncipherment: true },
-      { name: 'extKeyUsage', serverAuth: true },
-      {
-        name: 'subjectAltName',
-        altNames: [...ips.map(ip => ({ type: 7 as const, ip })), ...names.map(value => ({ type: 2 as const, value }))],
-      },
-    ],
-  })
-  return { ca: ca.cert, cert: leaf.cert, key: leaf.private }
-}
-
 /** Starts a Kubernetes API server on a loopback port. The namespaces `default` and `kube-system` exist. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const host = options.host ?? '127.0.0.1'
@@ -88,7 +61,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     execs.cut()
   }
   const faults = new Faults({ dropStreams: cutAll, compact: () => store.compact() })
-  const requests: RecordedRequest[] = []
+  const requests: { record: RecordedRequest; response: ServerResponse | undefined }[] = []
   let runtime: PodRuntime | undefined
   for (const name of ['default', 'kube-system'])
     store.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
@@ -98,12 +71,13 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     request: IncomingMessage,
     url: URL,
     body: string,
+    response?: ServerResponse,
   ): Promise<{ user: User; record: RecordedRequest }> => {
     const record: RecordedRequest = {
       ...{ method: request.method ?? 'GET', path: url.pathname, query: Object.fromEntries(url.searchParams), user: '' },
       ...{ userAgent: String(request.headers['user-agent'] ?? ''), status: 0, at: Date.now(), body },
     }
-    requests.push(record)
+    requests.push({ record, response })
     try {
       const user = tokens.authenticate(request.headers.authorization)
       record.user = user.name
@@ -125,10 +99,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'https://sandbox')
     const body = await readBody(request)
-    const { user, record } = await admit(request, url, body)
-    response.on('close', () => {
-      record.status = response.statusCode
-    })
+    const { user, record } = await admit(request, url, body, response)
     const found = request.method === 'GET' ? discover(store.registry, url.pathname) : undefined
     if (typeof found === 'string') return void response.writeHead(200, { 'content-type': 'text/plain' }).end(found)
     if (found) return reply(response, { status: 200, body: found })
@@ -165,12 +136,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   }
 
   const pems = await certificates(host)
-  const server = createSecureServer({
-    key: pems.key,
-    cert: pems.cert,
-    allowHTTP1: true,
-    ...(options.http2 === false ? { ALPNProtocols: ['http/1.1'] } : {}),
-  })
+  const tls = { key: pems.key, cert: pems.cert }
+  const server = options.http2 === false ? createHttpsServer(tls) : createSecureServer({ ...tls, allowHTTP1: true })
   const sockets = new Set<Socket>()
   const sessions = new Set<ServerHttp2Session>()
   server.on('session', session => {
@@ -197,7 +164,10 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   return {
     ...{ url, caPem: pems.ca, adminToken, tokens, store, faults },
     kubeconfig: (config = {}) => kubeconfig({ url, caPem: pems.ca, token: adminToken, ...config }),
-    requests: () => [...requests],
+    requests: () =>
+      requests.map(({ record, response }) =>
+        response?.headersSent ? { ...record, status: response.statusCode } : { ...record },
+      ),
     setRuntime: node => {
       runtime = node
     },
@@ -246,33 +216,4 @@ function refuseUpgrade(socket: Duplex, error: unknown): void {
   const body = JSON.stringify(status.toStatus())
   const head = `HTTP/1.1 ${status.status} ${status.reason || 'Error'}\r\ncontent-type: application/json\r\nconnection: close\r\n`
   socket.end(`${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
-}
-
-function kubeconfig(c: {
-  url: string
-  caPem: string
-  token: string
-  namespace?: string
-  server?: string
-  proxyUrl?: string
-}): string {
-  const ca = Buffer.from(c.caPem).toString('base64')
-  const cluster = {
-    server: c.server ?? c.url,
-    'certificate-authority-data': ca,
-    ...(c.proxyUrl ? { 'proxy-url': c.proxyUrl } : {}),
-  }
-  return stringify({
-    apiVersion: 'v1',
-    kind: 'Config',
-    'current-context': 'sandbox',
-    clusters: [{ name: 'sandbox', cluster }],
-    users: [{ name: 'sandbox', user: { token: c.token } }],
-    contexts: [
-      {
-        name: 'sandbox',
-        context: { cluster: 'sandbox', user: 'sandbox', ...(c.namespace ? { namespace: c.namespace } : {}) },
-      },
-    ],
-  })
 }

@@ -3,19 +3,13 @@ import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError } from '../runtime.ts'
 import { applyDefaults, type Dict, dict, type Surroundings, validate, validateUpdate } from './admission.ts'
 import { applyConfiguration, trackUpdate, type Writer } from './apply.ts'
+import { History, type StoreEvent } from './history.ts'
 import { detailsOf, notFound, type Registry, type ResourceKind } from './kinds.ts'
 import { same } from './same.ts'
 import type { Selector } from './selectors.ts'
 
-/** One change, in the order of resource versions. Objects are frozen: copy before changing. */
-export interface StoreEvent {
-  type: 'ADDED' | 'MODIFIED' | 'DELETED'
-  /** Resource id, `pods` or `deployments.apps`. */
-  resource: string
-  resourceVersion: number
-  object: KubeObject
-  previous?: KubeObject
-}
+export type { StoreEvent } from './history.ts'
+
 export interface WriteOptions {
   manager?: string
   subresource?: 'status' | 'scale'
@@ -40,32 +34,30 @@ const keyOf = (namespace: string | undefined, name: string): string => `${namesp
 export class Store {
   readonly registry: Registry
   readonly #objects = new Map<string, Map<string, KubeObject>>()
-  readonly #log: StoreEvent[] = []
-  readonly #subscribers = new Set<(event: StoreEvent) => void>()
-  readonly #queue: StoreEvent[] = []
-  readonly #historySize: number
-  #version = 1000
-  /** Watches from before this version get 410. */
-  #oldest = 1000
+  readonly #history: History
 
   constructor(registry: Registry, historySize: number) {
     this.registry = registry
-    this.#historySize = historySize
+    this.#history = new History(historySize)
   }
 
   get resourceVersion(): number {
-    return this.#version
+    return this.#history.version
   }
+  /** Watches from before this version get 410. */
   get oldestVersion(): number {
-    return this.#oldest
+    return this.#history.oldest
   }
   /** Forgets all history, as a compaction of the database does. */
   compact(): void {
-    this.#log.length = 0
-    this.#oldest = ++this.#version
+    this.#history.compact()
   }
   since(version: number): readonly StoreEvent[] {
-    return this.#log.filter(e => e.resourceVersion > version)
+    return this.#history.since(version)
+  }
+  /** Calls back after every write, in order, never inside the write itself. Returns how to stop. */
+  subscribe(onEvent: (event: StoreEvent) => void): () => void {
+    return this.#history.subscribe(onEvent)
   }
 
   get(resource: string, namespace: string | undefined, name: string): KubeObject | undefined {
@@ -82,12 +74,6 @@ export class Store {
   peekAll(resource: string, namespace?: string, selector: Selector = () => true): KubeObject[] {
     const all = [...(this.#objects.get(resource)?.entries() ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
     return all.map(([, o]) => o).filter(o => (!namespace || o.metadata.namespace === namespace) && selector(o))
-  }
-
-  /** Calls back after every write, in order, never inside the write itself. Returns how to stop. */
-  subscribe(onEvent: (event: StoreEvent) => void): () => void {
-    this.#subscribers.add(onEvent)
-    return () => this.#subscribers.delete(onEvent)
   }
 
   create(input: KubeObject, options: WriteOptions = {}): KubeObject {
@@ -127,7 +113,8 @@ export class Store {
     own(object)
     applyDefaults(kind, object, this.#surroundings(), true)
     validate(kind, object)
-    if (kind.id === 'customresourcedefinitions.apiextensions.k8s.io' && !options.dryRun) this.#registerCrd(object)
+    if (kind.id === 'customresourcedefinitions.apiextensions.k8s.io' && !options.dryRun)
+      this.registry.registerDefinition(object, now())
     return options.dryRun ? object : this.#put(kind, 'ADDED', object)
   }
 
@@ -277,28 +264,13 @@ export class Store {
     const table = this.#objects.get(kind.id) ?? new Map<string, KubeObject>()
     this.#objects.set(kind.id, table)
     const previous = table.get(key)
-    object.metadata.resourceVersion = String(++this.#version)
+    const resourceVersion = this.#history.next()
+    object.metadata.resourceVersion = String(resourceVersion)
     freeze(object)
     if (type === 'DELETED') table.delete(key)
     else table.set(key, object)
-    const event: StoreEvent = {
-      type,
-      resource: kind.id,
-      resourceVersion: this.#version,
-      object,
-      ...(previous ? { previous } : {}),
-    }
-    this.#log.push(event)
-    if (this.#log.length > this.#historySize) this.#oldest = this.#log.shift()?.resourceVersion ?? this.#oldest
-    if (this.#queue.push(event) === 1) queueMicrotask(() => this.#drain())
+    this.#history.record({ type, resource: kind.id, resourceVersion, object, ...(previous ? { previous } : {}) })
     return object
-  }
-
-  #drain(): void {
-    for (let event = this.#queue[0]; event; event = this.#queue[0]) {
-      for (const notify of [...this.#subscribers]) notify(event)
-      this.#queue.shift()
-    }
   }
 
   #require(kind: ResourceKind, namespace: string | undefined, name: string): KubeObject {
@@ -347,34 +319,6 @@ export class Store {
       nodePorts: () =>
         new Set(services().flatMap(s => ((s.ports ?? []) as { nodePort?: number }[]).map(p => p.nodePort ?? 0))),
     }
-  }
-
-  #registerCrd(object: KubeObject): void {
-    const spec = object.spec as {
-      group: string
-      scope: string
-      names: { kind: string; plural: string; singular?: string }
-      versions: Dict[]
-    }
-    for (const version of spec.versions.filter(v => v.served !== false)) {
-      const status = dict(version.subresources).status !== undefined
-      const names = { ...spec.names, singular: spec.names.singular ?? spec.names.kind.toLowerCase() }
-      this.registry.register({
-        ...names,
-        group: spec.group,
-        version: String(version.name),
-        namespaced: spec.scope === 'Namespaced',
-        status,
-      })
-    }
-    const condition = (type: string) => ({
-      type,
-      status: 'True',
-      reason: 'NoConflicts',
-      message: '',
-      lastTransitionTime: now(),
-    })
-    object.status = { acceptedNames: spec.names, conditions: [condition('NamesAccepted'), condition('Established')] }
   }
 }
 

@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError } from '../runtime.ts'
+import type { StoreEvent } from './history.ts'
 import { groupVersion, type ResourceKind } from './kinds.ts'
 import { selectorOf } from './selectors.ts'
-import type { Store, StoreEvent } from './store.ts'
+import type { Store } from './store.ts'
 
 export interface WatchRequest {
   kind: ResourceKind
@@ -127,10 +128,9 @@ export class Watches {
   }
 }
 
-/** Breaks off one answer: resets its HTTP/2 stream, or destroys the HTTP/1.1 connection. */
+/** Destroys the connection an answer travels on, and with HTTP/2 everything else on it, as a lost connection does. */
 export function cutConnection(response: ServerResponse): void {
-  const { stream } = response as unknown as { stream?: { close(code: number): void } }
-  const internalError = 2
-  if (stream) stream.close(internalError)
+  const { stream } = response as unknown as { stream?: { session?: { destroy(): void } } }
+  if (stream) stream.session?.destroy()
   else response.socket?.destroy()
 }

@@ -34,8 +34,12 @@ export class Cluster {
   }
 
   /** Calls back for every object that exists and then for every change; never from inside a write. */
-  watch(resources: readonly string[], onChange: (event: Pick<StoreEvent, 'type' | 'resource' | 'object' | 'previous'>) => void): void {
-    for (const resource of resources) for (const object of this.store.peekAll(resource)) onChange({ type: 'ADDED', resource, object })
+  watch(
+    resources: readonly string[],
+    onChange: (event: Pick<StoreEvent, 'type' | 'resource' | 'object' | 'previous'>) => void,
+  ): void {
+    for (const resource of resources)
+      for (const object of this.store.peekAll(resource)) onChange({ type: 'ADDED', resource, object })
     this.#stops.push(
       this.store.subscribe(event => {
         if (!this.#closed && resources.includes(event.resource)) this.guard(() => onChange(event))
@@ -56,12 +60,20 @@ export class Cluster {
 
   modify(object: KubeObject, resource: string, change: (draft: KubeObject) => void, options?: WriteOptions): void {
     this.attempt(() => {
-      if (this.store.peek(resource, object.metadata.namespace, object.metadata.name)?.metadata.uid !== object.metadata.uid) return
+      if (
+        this.store.peek(resource, object.metadata.namespace, object.metadata.name)?.metadata.uid !== object.metadata.uid
+      )
+        return
       this.store.modify(resource, object.metadata.namespace, object.metadata.name, change, options)
     })
   }
 
-  setStatus(object: KubeObject, resource: string, status: (old: Record<string, unknown>) => Record<string, unknown>, manager: string): void {
+  setStatus(
+    object: KubeObject,
+    resource: string,
+    status: (old: Record<string, unknown>) => Record<string, unknown>,
+    manager: string,
+  ): void {
     this.modify(
       object,
       resource,
@@ -75,7 +87,11 @@ export class Cluster {
   remove(object: KubeObject, resource: string, graceSeconds?: number): void {
     const { namespace, name, uid } = object.metadata
     this.attempt(() =>
-      this.store.delete(resource, namespace, name, { ...(uid ? { uid } : {}), ...(graceSeconds === undefined ? {} : { graceSeconds }), propagation: 'Background' }),
+      this.store.delete(resource, namespace, name, {
+        ...(uid ? { uid } : {}),
+        ...(graceSeconds === undefined ? {} : { graceSeconds }),
+        propagation: 'Background',
+      }),
     )
   }
 
@@ -119,7 +135,9 @@ export class Cluster {
     const known = this.#events.get(same)
     this.attempt(() => {
       if (known !== undefined && this.store.peek('events', namespace, known)) {
-        this.store.modify('events', namespace, known, draft => Object.assign(draft, { count: Number(draft.count) + 1, lastTimestamp: now() }))
+        this.store.modify('events', namespace, known, draft =>
+          Object.assign(draft, { count: Number(draft.count) + 1, lastTimestamp: now() }),
+        )
         return
       }
       const eventName = `${name}.${randomBytes(8).toString('hex')}`
@@ -133,7 +151,14 @@ export class Cluster {
             ...{ apiVersion: subject.apiVersion, kind: subject.kind, name, namespace, uid },
             ...(detail.fieldPath ? { fieldPath: detail.fieldPath } : {}),
           },
-          ...{ type: detail.type, reason: detail.reason, message: detail.message, count: 1, firstTimestamp: now(), lastTimestamp: now() },
+          ...{
+            type: detail.type,
+            reason: detail.reason,
+            message: detail.message,
+            count: 1,
+            firstTimestamp: now(),
+            lastTimestamp: now(),
+          },
           source: { component: detail.component, ...(detail.host ? { host: detail.host } : {}) },
           ...{ reportingComponent: detail.component, reportingInstance: detail.host ?? '', eventTime: null },
         },
@@ -159,9 +184,13 @@ export const suffix = (length = 5): string => [...randomBytes(length)].map(b => 
 /** A short stable hash of any value, independent of the order of keys. */
 export function hashOf(value: unknown): string {
   const sorted = JSON.stringify(value, (_key, v: unknown) =>
-    typeof v === 'object' && v !== null && !Array.isArray(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v,
+    typeof v === 'object' && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
   )
-  return [...createHash('sha256').update(sorted).digest().subarray(0, 10)].map(b => alphabet[b % alphabet.length]).join('')
+  return [...createHash('sha256').update(sorted).digest().subarray(0, 10)]
+    .map(b => alphabet[b % alphabet.length])
+    .join('')
 }
 
 export const ownerReference = (owner: KubeObject) => ({

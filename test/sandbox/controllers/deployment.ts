@@ -24,7 +24,9 @@ export function startDeploymentController(cluster: Cluster): void {
     const deployment = cluster.get<Deployment>('deployments.apps', ...splitKey(key))
     if (deployment === undefined || deployment.metadata.deletionTimestamp) return
     const owned = () =>
-      cluster.list<ReplicaSet>('replicasets.apps', deployment.metadata.namespace).filter(r => controllerOf(r)?.uid === deployment.metadata.uid)
+      cluster
+        .list<ReplicaSet>('replicasets.apps', deployment.metadata.namespace)
+        .filter(r => controllerOf(r)?.uid === deployment.metadata.uid)
     const name = `${deployment.metadata.name}-${hashOf(deployment.spec.template)}`
     if (!owned().some(r => r.metadata.name === name)) createSet(cluster, deployment, name, owned())
     const current = owned().find(r => r.metadata.name === name)
@@ -50,13 +52,21 @@ export function startDeploymentController(cluster: Cluster): void {
 function createSet(cluster: Cluster, deployment: Deployment, name: string, others: readonly ReplicaSet[]): void {
   const { namespace } = deployment.metadata
   const hash = name.slice(deployment.metadata.name.length + 1)
-  const revision = String(1 + Math.max(0, ...others.map(r => Number(r.metadata.annotations?.[revisionAnnotation] ?? 0))))
+  const revision = String(
+    1 + Math.max(0, ...others.map(r => Number(r.metadata.annotations?.[revisionAnnotation] ?? 0))),
+  )
   const { template, selector } = deployment.spec
   const labels = { ...template.metadata?.labels, [hashLabel]: hash }
   const set: KubeObject = {
     apiVersion: 'apps/v1',
     kind: 'ReplicaSet',
-    metadata: { name, ...(namespace ? { namespace } : {}), labels, annotations: { [revisionAnnotation]: revision }, ownerReferences: [ownerReference(deployment)] },
+    metadata: {
+      name,
+      ...(namespace ? { namespace } : {}),
+      labels,
+      annotations: { [revisionAnnotation]: revision },
+      ownerReferences: [ownerReference(deployment)],
+    },
     spec: {
       replicas: 0,
       selector: { ...selector, matchLabels: { ...selector.matchLabels, [hashLabel]: hash } },
@@ -81,7 +91,9 @@ function scale(cluster: Cluster, deployment: Deployment, set: ReplicaSet, replic
 
 function recreate(cluster: Cluster, deployment: Deployment, current: ReplicaSet, old: readonly ReplicaSet[]): void {
   for (const set of old) scale(cluster, deployment, set, 0)
-  const gone = old.every(set => podsOf(cluster, set).every(p => p.status?.phase === 'Succeeded' || p.status?.phase === 'Failed'))
+  const gone = old.every(set =>
+    podsOf(cluster, set).every(p => p.status?.phase === 'Succeeded' || p.status?.phase === 'Failed'),
+  )
   if (gone) scale(cluster, deployment, current, deployment.spec.replicas)
 }
 
@@ -95,7 +107,10 @@ function roll(cluster: Cluster, deployment: Deployment, current: ReplicaSet, old
   const tolerated = share(limits?.maxUnavailable, wanted, Math.floor)
   const unavailable = Math.min(wanted, surge === 0 && tolerated === 0 ? 1 : tolerated)
   const oldTotal = old.reduce((sum, r) => sum + r.spec.replicas, 0)
-  const next = current.spec.replicas > wanted ? wanted : Math.max(current.spec.replicas, Math.min(wanted, wanted + surge - oldTotal))
+  const next =
+    current.spec.replicas > wanted
+      ? wanted
+      : Math.max(current.spec.replicas, Math.min(wanted, wanted + surge - oldTotal))
   scale(cluster, deployment, current, next)
   const available = (r: ReplicaSet) => Math.min(r.spec.replicas, r.status?.availableReplicas ?? 0)
   // First the old pods that serve nobody, then as many as the new ones have replaced.
@@ -122,11 +137,23 @@ interface Counts {
   availableReplicas: number
 }
 
-function report(cluster: Cluster, deployment: Deployment, name: string, sets: readonly ReplicaSet[], later: () => void): void {
+function report(
+  cluster: Cluster,
+  deployment: Deployment,
+  name: string,
+  sets: readonly ReplicaSet[],
+  later: () => void,
+): void {
   const wanted = deployment.spec.replicas
-  const sum = (field: 'replicas' | 'readyReplicas' | 'availableReplicas') => sets.reduce((n, r) => n + (r.status?.[field] ?? 0), 0)
+  const sum = (field: 'replicas' | 'readyReplicas' | 'availableReplicas') =>
+    sets.reduce((n, r) => n + (r.status?.[field] ?? 0), 0)
   const updatedReplicas = sets.find(r => r.metadata.name === name)?.status?.replicas ?? 0
-  const counts = { replicas: sum('replicas'), updatedReplicas, readyReplicas: sum('readyReplicas'), availableReplicas: sum('availableReplicas') }
+  const counts = {
+    replicas: sum('replicas'),
+    updatedReplicas,
+    readyReplicas: sum('readyReplicas'),
+    availableReplicas: sum('availableReplicas'),
+  }
   const { type, rollingUpdate } = deployment.spec.strategy ?? {}
   const tolerated = type === 'Recreate' ? 0 : share(rollingUpdate?.maxUnavailable, wanted, Math.floor)
   const enough = counts.availableReplicas >= wanted - tolerated
@@ -137,14 +164,26 @@ function report(cluster: Cluster, deployment: Deployment, name: string, sets: re
     message: `Deployment ${enough ? 'has' : 'does not have'} minimum availability.`,
   })
   const progressing = progress(deployment, name, counts)
-  if (progressing.reason === 'ReplicaSetUpdated') cluster.after(Math.min(deadline(deployment) + 1000, 2 ** 31 - 1), later)
+  if (progressing.reason === 'ReplicaSetUpdated')
+    cluster.after(Math.min(deadline(deployment) + 1000, 2 ** 31 - 1), later)
   conditions = withCondition(conditions, progressing).filter(c => c.type !== 'ReplicaFailure')
   const refusal = sets.flatMap(r => r.status?.conditions ?? []).find(c => c.type === 'ReplicaFailure')
-  if (refusal) conditions = withCondition(conditions, { type: 'ReplicaFailure', status: 'True', reason: 'FailedCreate', message: refusal.message ?? '' })
+  if (refusal)
+    conditions = withCondition(conditions, {
+      type: 'ReplicaFailure',
+      status: 'True',
+      reason: 'FailedCreate',
+      message: refusal.message ?? '',
+    })
   const unavailableReplicas = Math.max(0, wanted - counts.availableReplicas)
   const numbers = Object.fromEntries(Object.entries({ ...counts, unavailableReplicas }).filter(([, n]) => n > 0))
   const observedGeneration = deployment.metadata.generation
-  cluster.setStatus(deployment, 'deployments.apps', () => ({ observedGeneration, ...numbers, conditions }), 'kube-controller-manager')
+  cluster.setStatus(
+    deployment,
+    'deployments.apps',
+    () => ({ observedGeneration, ...numbers, conditions }),
+    'kube-controller-manager',
+  )
 }
 
 const deadline = (deployment: Deployment): number => (deployment.spec.progressDeadlineSeconds ?? 600) * 1000
@@ -152,15 +191,37 @@ const deadline = (deployment: Deployment): number => (deployment.spec.progressDe
 function progress(deployment: Deployment, name: string, counts: Counts): Condition {
   const before = deployment.status?.conditions?.find(c => c.type === 'Progressing')
   const wanted = deployment.spec.replicas
-  const complete = counts.updatedReplicas === wanted && counts.replicas === wanted && counts.availableReplicas === wanted
+  const complete =
+    counts.updatedReplicas === wanted && counts.replicas === wanted && counts.availableReplicas === wanted
   const done = `ReplicaSet "${name}" has successfully progressed.`
   // A rollout that is complete stays so when its pods fail later or their number changes.
   if (before?.message === done && counts.replicas === counts.updatedReplicas) return before
-  if (complete) return { type: 'Progressing', status: 'True', reason: 'NewReplicaSetAvailable', message: done, lastUpdateTime: now() }
-  const moved = counts.updatedReplicas !== (deployment.status?.updatedReplicas ?? 0) || counts.readyReplicas !== (deployment.status?.readyReplicas ?? 0)
+  if (complete)
+    return {
+      type: 'Progressing',
+      status: 'True',
+      reason: 'NewReplicaSetAvailable',
+      message: done,
+      lastUpdateTime: now(),
+    }
+  const moved =
+    counts.updatedReplicas !== (deployment.status?.updatedReplicas ?? 0) ||
+    counts.readyReplicas !== (deployment.status?.readyReplicas ?? 0)
   const fresh = moved || before === undefined || before.reason === 'NewReplicaSetAvailable'
   const lastUpdateTime = fresh ? now() : (before.lastUpdateTime ?? now())
   return Date.now() - Date.parse(lastUpdateTime) >= deadline(deployment)
-    ? { type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', message: `ReplicaSet "${name}" has timed out progressing.`, lastUpdateTime }
-    : { type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated', message: `ReplicaSet "${name}" is progressing.`, lastUpdateTime }
+    ? {
+        type: 'Progressing',
+        status: 'False',
+        reason: 'ProgressDeadlineExceeded',
+        message: `ReplicaSet "${name}" has timed out progressing.`,
+        lastUpdateTime,
+      }
+    : {
+        type: 'Progressing',
+        status: 'True',
+        reason: 'ReplicaSetUpdated',
+        message: `ReplicaSet "${name}" is progressing.`,
+        lastUpdateTime,
+      }
 }

@@ -9,7 +9,13 @@ export interface ServicePort {
   targetPort?: number | string
 }
 export type Service = KubeObject & {
-  spec: { selector?: Record<string, string>; ports?: ServicePort[]; publishNotReadyAddresses?: boolean; type?: string; externalName?: string }
+  spec: {
+    selector?: Record<string, string>
+    ports?: ServicePort[]
+    publishNotReadyAddresses?: boolean
+    type?: string
+    externalName?: string
+  }
 }
 export type EndpointSlice = KubeObject & {
   endpoints: { addresses: string[]; conditions: { ready: boolean } }[]
@@ -56,24 +62,44 @@ function write(cluster: Cluster, service: Service, pods: readonly Pod[]): void {
     const terminating = pod.metadata.deletionTimestamp !== undefined
     const serving = isReady(pod)
     const targetRef = { kind: 'Pod', name: pod.metadata.name, namespace, uid: pod.metadata.uid }
-    return { pod, addresses: [pod.status?.podIP ?? ''], conditions: { ready: all || (serving && !terminating), serving, terminating }, nodeName: pod.spec.nodeName, targetRef }
+    return {
+      pod,
+      addresses: [pod.status?.podIP ?? ''],
+      conditions: { ready: all || (serving && !terminating), serving, terminating },
+      nodeName: pod.spec.nodeName,
+      targetRef,
+    }
   })
   const ports = (service.spec.ports ?? []).flatMap(p => {
     const port = resolvePort(p, pods[0])
     return port === undefined ? [] : [{ name: p.name ?? '', port, protocol: p.protocol ?? 'TCP' }]
   })
-  const labels = { [serviceNameLabel]: name, 'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io' }
+  const labels = {
+    [serviceNameLabel]: name,
+    'endpointslice.kubernetes.io/managed-by': 'endpointslice-controller.k8s.io',
+  }
   const endpoints = entries.map(({ pod: _pod, ...entry }) => entry)
-  put(cluster, 'endpointslices.discovery.k8s.io', sliceOf(cluster, service), {
+  put(cluster, sliceOf(cluster, service), {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: { name: `${name}-${suffix()}`, ...(namespace ? { namespace } : {}), labels, ownerReferences: [ownerReference(service)] },
+    metadata: {
+      name: `${name}-${suffix()}`,
+      ...(namespace ? { namespace } : {}),
+      labels,
+      ownerReferences: [ownerReference(service)],
+    },
     ...{ addressType: 'IPv4', endpoints, ports },
   })
   const addresses = (ready: boolean) =>
-    entries.filter(e => e.conditions.ready === ready).map(e => ({ ip: e.addresses[0], nodeName: e.nodeName, targetRef: e.targetRef }))
-  const subset = { ...(addresses(true).length ? { addresses: addresses(true) } : {}), ...(addresses(false).length ? { notReadyAddresses: addresses(false) } : {}), ports }
-  put(cluster, 'endpoints', cluster.get('endpoints', namespace, name), {
+    entries
+      .filter(e => e.conditions.ready === ready)
+      .map(e => ({ ip: e.addresses[0], nodeName: e.nodeName, targetRef: e.targetRef }))
+  const subset = {
+    ...(addresses(true).length ? { addresses: addresses(true) } : {}),
+    ...(addresses(false).length ? { notReadyAddresses: addresses(false) } : {}),
+    ports,
+  }
+  put(cluster, cluster.get('endpoints', namespace, name), {
     apiVersion: 'v1',
     kind: 'Endpoints',
     metadata: { name, ...(namespace ? { namespace } : {}) },
@@ -87,7 +113,7 @@ export const sliceOf = (cluster: Cluster, service: KubeObject): EndpointSlice | 
     .list<EndpointSlice>('endpointslices.discovery.k8s.io', service.metadata.namespace)
     .find(s => s.metadata.labels?.[serviceNameLabel] === service.metadata.name)
 
-function put(cluster: Cluster, resource: string, live: KubeObject | undefined, wanted: KubeObject): void {
+function put(cluster: Cluster, live: KubeObject | undefined, wanted: KubeObject): void {
   const options = { manager: 'kube-controller-manager' }
   if (live === undefined) cluster.attempt(() => cluster.store.create(wanted, options))
   else cluster.attempt(() => cluster.store.update({ ...wanted, metadata: live.metadata }, options))

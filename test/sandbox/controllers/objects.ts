@@ -34,7 +34,13 @@ export interface EnvFrom {
 }
 
 export interface Probe {
-  httpGet?: { path?: string; port: number | string; host?: string; scheme?: string; httpHeaders?: { name: string; value: string }[] }
+  httpGet?: {
+    path?: string
+    port: number | string
+    host?: string
+    scheme?: string
+    httpHeaders?: { name: string; value: string }[]
+  }
   tcpSocket?: { port: number | string; host?: string }
   exec?: { command: string[] }
   grpc?: { port: number; service?: string }
@@ -161,15 +167,18 @@ export const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`
 export const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 /** True when every pair of `wanted` is in `labels`. */
-export const matches = (labels: Readonly<Record<string, string>> | undefined, wanted: Readonly<Record<string, string>>): boolean =>
-  Object.entries(wanted).every(([key, value]) => labels?.[key] === value)
+export const matches = (
+  labels: Readonly<Record<string, string>> | undefined,
+  wanted: Readonly<Record<string, string>>,
+): boolean => Object.entries(wanted).every(([key, value]) => labels?.[key] === value)
 
 /** The owner that manages the object, if any. */
 export const controllerOf = (object: KubeObject) => object.metadata.ownerReferences?.find(o => o.controller === true)
 
 export const finished = (pod: Pod): boolean => pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed'
 
-export const isReady = (pod: Pod): boolean => pod.status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
+export const isReady = (pod: Pod): boolean =>
+  pod.status?.conditions?.some(c => c.type === 'Ready' && c.status === 'True') === true
 
 /** `conditions` with one replaced; its transition time moves only when its status changes. */
 export function withCondition(conditions: readonly Condition[] | undefined, next: Condition): Condition[] {

@@ -4,7 +4,12 @@ import { controllerOf, finished, isReady, type Pod, type PodTemplate, type Selec
 
 export type ReplicaSet = KubeObject & {
   spec: { replicas: number; selector: Selector; template: PodTemplate }
-  status?: { replicas?: number; readyReplicas?: number; availableReplicas?: number; conditions?: { type: string; status: string; message?: string }[] }
+  status?: {
+    replicas?: number
+    readyReplicas?: number
+    availableReplicas?: number
+    conditions?: { type: string; status: string; message?: string }[]
+  }
 }
 
 /** The pods that `owner` controls, whatever their state. */
@@ -16,7 +21,12 @@ export const podsOf = (cluster: Cluster, owner: KubeObject): Pod[] =>
  * an event and tries again when the account comes.
  * @returns the refusal, if any
  */
-export function createPod(cluster: Cluster, owner: KubeObject, template: PodTemplate, component: string): string | undefined {
+export function createPod(
+  cluster: Cluster,
+  owner: KubeObject,
+  template: PodTemplate,
+  component: string,
+): string | undefined {
   const { namespace, name } = owner.metadata
   const account = template.spec.serviceAccountName ?? 'default'
   const podName = `${name}-${suffix()}`
@@ -37,7 +47,8 @@ export function createPod(cluster: Cluster, owner: KubeObject, template: PodTemp
     },
     spec: template.spec,
   }
-  if (cluster.attempt(() => cluster.store.create(pod, { manager: 'kube-controller-manager' })) === undefined) return `pods "${podName}" was refused`
+  if (cluster.attempt(() => cluster.store.create(pod, { manager: 'kube-controller-manager' })) === undefined)
+    return `pods "${podName}" was refused`
   cluster.event(owner, { type: 'Normal', reason: 'SuccessfulCreate', message: `Created pod: ${podName}`, component })
   return undefined
 }

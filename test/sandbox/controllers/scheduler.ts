@@ -7,7 +7,10 @@ interface Taint {
   value?: string
   effect: string
 }
-type Node = KubeObject & { spec?: { taints?: Taint[]; unschedulable?: boolean }; status?: { allocatable?: Record<string, string> } }
+type Node = KubeObject & {
+  spec?: { taints?: Taint[]; unschedulable?: boolean }
+  status?: { allocatable?: Record<string, string> }
+}
 
 /** Why a pod does not fit, in the scheduler's own words; `resources` tells what preemption could have mended. */
 interface Refusal {
@@ -38,7 +41,8 @@ export function startScheduler(cluster: Cluster, delayOf: (pod: Pod) => number):
   cluster.watch(['nodes', 'persistentvolumeclaims'], again)
 }
 
-const pending = (pod: Pod): boolean => !pod.spec.nodeName && !pod.metadata.deletionTimestamp && !pod.spec.schedulingGates?.length
+const pending = (pod: Pod): boolean =>
+  !pod.spec.nodeName && !pod.metadata.deletionTimestamp && !pod.spec.schedulingGates?.length
 const hasCondition = (pod: Pod): boolean => pod.status?.conditions?.some(c => c.type === 'PodScheduled') ?? false
 
 function place(cluster: Cluster, key: string): void {
@@ -46,27 +50,39 @@ function place(cluster: Cluster, key: string): void {
   if (pod === undefined || !pending(pod)) return
   const nodes = cluster.list<Node>('nodes')
   const claims = claimState(cluster, pod)
-  if (claims.refusal !== undefined) return refuse(cluster, pod, nodes.length, claims.refusal, nodes.length)
+  if (claims.refusal !== undefined) {
+    refuse(cluster, pod, nodes.length, claims.refusal, nodes.length)
+    return
+  }
   const used = usage(cluster)
   const reasons = new Map<string, number>()
   let unhelpful = 0
   const fitting: { node: Node; score: number }[] = []
   for (const node of nodes) {
-    const free = (resource: string) => quantity(node.status?.allocatable?.[resource]) - (used.get(node.metadata.name)?.[resource] ?? 0)
-    const refusal = fit(pod, node, free)
+    const free = (resource: string) =>
+      quantity(node.status?.allocatable?.[resource]) - (used.get(node.metadata.name)?.[resource] ?? 0)
+    const refusal = refusalOf(pod, node, free)
     for (const why of refusal?.why ?? []) reasons.set(why, (reasons.get(why) ?? 0) + 1)
-    if (refusal === undefined) fitting.push({ node, score: preference(pod, node) * 1e6 + free('nvidia.com/gpu') * 1e3 + free('cpu') })
+    if (refusal === undefined)
+      fitting.push({ node, score: preference(pod, node) * 1e6 + free('nvidia.com/gpu') * 1e3 + free('cpu') })
     else if (!refusal.resources) unhelpful++
   }
   const best = fitting.sort((a, b) => b.score - a.score)[0]?.node
   if (best === undefined) {
-    const text = [...reasons].map(([why, count]) => `${count} ${why}`).sort().join(', ')
-    return refuse(cluster, pod, nodes.length, text || 'no nodes available to schedule pods', unhelpful)
+    const text = [...reasons]
+      .map(([why, count]) => `${count} ${why}`)
+      .sort()
+      .join(', ')
+    refuse(cluster, pod, nodes.length, text || 'no nodes available to schedule pods', unhelpful)
+    return
   }
   // The volume is made where its first consumer goes; the pod is bound when it is there.
   for (const claim of claims.waiting) {
     cluster.modify(claim, 'persistentvolumeclaims', draft => {
-      draft.metadata.annotations = { ...draft.metadata.annotations, 'volume.kubernetes.io/selected-node': best.metadata.name }
+      draft.metadata.annotations = {
+        ...draft.metadata.annotations,
+        'volume.kubernetes.io/selected-node': best.metadata.name,
+      }
     })
   }
   if (claims.waiting.length === 0) bind(cluster, pod, best.metadata.name)
@@ -79,7 +95,10 @@ function bind(cluster: Cluster, pod: Pod, node: string): void {
   cluster.setStatus(
     pod,
     'pods',
-    old => ({ ...old, conditions: withCondition(old.conditions as undefined, { type: 'PodScheduled', status: 'True' }) }),
+    old => ({
+      ...old,
+      conditions: withCondition(old.conditions as undefined, { type: 'PodScheduled', status: 'True' }),
+    }),
     'kube-scheduler',
   )
   const message = `Successfully assigned ${keyOf(pod)} to ${node}`
@@ -91,11 +110,25 @@ function refuse(cluster: Cluster, pod: Pod, nodes: number, text: string, unhelpf
     ...(unhelpful > 0 ? [`${unhelpful} Preemption is not helpful for scheduling`] : []),
     ...(nodes > unhelpful ? [`${nodes - unhelpful} No preemption victims found for incoming pod`] : []),
   ].join(', ')
-  const message = nodes === 0 ? text : `0/${nodes} nodes are available: ${text}. preemption: 0/${nodes} nodes are available: ${outcome}.`
+  const message =
+    nodes === 0
+      ? text
+      : `0/${nodes} nodes are available: ${text}. preemption: 0/${nodes} nodes are available: ${outcome}.`
   const before = pod.status?.conditions?.find(c => c.type === 'PodScheduled')
   if (before?.message === message) return
-  const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message, lastProbeTime: null } as const
-  cluster.setStatus(pod, 'pods', old => ({ ...old, conditions: withCondition(old.conditions as undefined, condition) }), 'kube-scheduler')
+  const condition = {
+    type: 'PodScheduled',
+    status: 'False',
+    reason: 'Unschedulable',
+    message,
+    lastProbeTime: null,
+  } as const
+  cluster.setStatus(
+    pod,
+    'pods',
+    old => ({ ...old, conditions: withCondition(old.conditions as undefined, condition) }),
+    'kube-scheduler',
+  )
   cluster.event(pod, { type: 'Warning', reason: 'FailedScheduling', message, component: 'default-scheduler' })
 }
 
@@ -106,11 +139,13 @@ function claimState(cluster: Cluster, pod: Pod): { refusal?: string; waiting: Ku
     if (name === undefined) continue
     const claim = cluster.get('persistentvolumeclaims', pod.metadata.namespace, name)
     if (claim === undefined) return { refusal: `persistentvolumeclaim "${name}" not found`, waiting }
-    if (claim.metadata.deletionTimestamp) return { refusal: `persistentvolumeclaim "${name}" is being deleted`, waiting }
+    if (claim.metadata.deletionTimestamp)
+      return { refusal: `persistentvolumeclaim "${name}" is being deleted`, waiting }
     if ((claim.status as { phase?: string } | undefined)?.phase === 'Bound') continue
     const className = (claim.spec as { storageClassName?: string } | undefined)?.storageClassName
     const storageClass = cluster.get('storageclasses.storage.k8s.io', undefined, className ?? '')
-    if (storageClass?.volumeBindingMode !== 'WaitForFirstConsumer') return { refusal: 'pod has unbound immediate PersistentVolumeClaims', waiting }
+    if (storageClass?.volumeBindingMode !== 'WaitForFirstConsumer')
+      return { refusal: 'pod has unbound immediate PersistentVolumeClaims', waiting }
     waiting.push(claim)
   }
   return { waiting }
@@ -127,7 +162,7 @@ function usage(cluster: Cluster): Map<string, Record<string, number>> {
   return used
 }
 
-function fit(pod: Pod, node: Node, free: (resource: string) => number): Refusal | undefined {
+function refusalOf(pod: Pod, node: Node, free: (resource: string) => number): Refusal | undefined {
   if (node.spec?.unschedulable) return { why: ['node(s) were unschedulable'], resources: false }
   const taint = node.spec?.taints?.find(t => t.effect !== 'PreferNoSchedule' && !tolerates(pod, t))
   if (taint) return { why: [`node(s) had untolerated taint {${taint.key}: ${taint.value ?? ''}}`], resources: false }
@@ -138,7 +173,9 @@ function fit(pod: Pod, node: Node, free: (resource: string) => number): Refusal 
     return { why: ["node(s) didn't match Pod's node affinity/selector"], resources: false }
   }
   const short = Object.entries(requests(pod.spec)).filter(([resource, amount]) => amount > free(resource))
-  return short.length === 0 ? undefined : { why: short.map(([resource]) => `Insufficient ${resource}`), resources: true }
+  return short.length === 0
+    ? undefined
+    : { why: short.map(([resource]) => `Insufficient ${resource}`), resources: true }
 }
 
 const tolerates = (pod: Pod, taint: Taint): boolean =>
@@ -190,15 +227,34 @@ export function nodeObject(node: {
     ...{ cpu: node.cpu ?? '128', memory: node.memory ?? '1Ti', pods: '250', 'ephemeral-storage': '4Ti' },
     ...(node.gpus ? { 'nvidia.com/gpu': String(node.gpus) } : {}),
   }
-  const ready = { type: 'Ready', status: 'True', reason: 'KubeletReady', message: 'kubelet is posting ready status', lastTransitionTime: now() }
+  const ready = {
+    type: 'Ready',
+    status: 'True',
+    reason: 'KubeletReady',
+    message: 'kubelet is posting ready status',
+    lastTransitionTime: now(),
+  }
   return {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name: node.name, labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux', ...node.labels } },
+    metadata: {
+      name: node.name,
+      labels: { 'kubernetes.io/hostname': node.name, 'kubernetes.io/os': 'linux', ...node.labels },
+    },
     spec: node.taints ? { taints: node.taints } : {},
     status: {
-      ...{ capacity, allocatable: capacity, conditions: [ready], addresses: [{ type: 'InternalIP', address: node.address }] },
-      nodeInfo: { kubeletVersion: 'v1.35.4', containerRuntimeVersion: 'sandbox://1', operatingSystem: 'linux', architecture: 'amd64' },
+      ...{
+        capacity,
+        allocatable: capacity,
+        conditions: [ready],
+        addresses: [{ type: 'InternalIP', address: node.address }],
+      },
+      nodeInfo: {
+        kubeletVersion: 'v1.35.4',
+        containerRuntimeVersion: 'sandbox://1',
+        operatingSystem: 'linux',
+        architecture: 'amd64',
+      },
     },
   }
 }

@@ -2,7 +2,12 @@ import type { KubeObject } from '../../../src/stack/kube.ts'
 import { type Cluster, keyOf, splitKey } from './cluster.ts'
 
 type Claim = KubeObject & {
-  spec: { storageClassName?: string; volumeName?: string; accessModes?: string[]; resources?: { requests?: { storage?: string } } }
+  spec: {
+    storageClassName?: string
+    volumeName?: string
+    accessModes?: string[]
+    resources?: { requests?: { storage?: string } }
+  }
   status?: { phase?: string }
 }
 const selectedNode = 'volume.kubernetes.io/selected-node'
@@ -10,21 +15,36 @@ const selectedNode = 'volume.kubernetes.io/selected-node'
 export const refusalAnnotation = 'sandbox/provisioner-refuses'
 
 /** Provisions a volume for each claim, as its class says; what cannot be provisioned stays Pending, with an event. */
-export function startStorageController(cluster: Cluster, delayOf: (claim: KubeObject) => number, onVolumeGone: (claimUid: string) => void): void {
+export function startStorageController(
+  cluster: Cluster,
+  delayOf: (claim: KubeObject) => number,
+  onVolumeGone: (claimUid: string) => void,
+): void {
   const sync = cluster.queue(key => {
     const claim = cluster.get<Claim>('persistentvolumeclaims', ...splitKey(key))
     if (claim === undefined || claim.metadata.deletionTimestamp || claim.status?.phase === 'Bound') return
     const className = claim.spec.storageClassName ?? ''
     const tell = (type: 'Normal' | 'Warning', reason: string, message: string) =>
       cluster.event(claim, { type, reason, message, component: 'persistentvolume-controller' })
-    if (className === '') return tell('Normal', 'FailedBinding', 'no persistent volumes available for this claim and no storage class is set')
+    if (className === '')
+      return tell(
+        'Normal',
+        'FailedBinding',
+        'no persistent volumes available for this claim and no storage class is set',
+      )
     const storageClass = cluster.get('storageclasses.storage.k8s.io', undefined, className)
-    if (storageClass === undefined) return tell('Warning', 'ProvisioningFailed', `storageclass.storage.k8s.io "${className}" not found`)
+    if (storageClass === undefined)
+      return tell('Warning', 'ProvisioningFailed', `storageclass.storage.k8s.io "${className}" not found`)
     if (storageClass.volumeBindingMode === 'WaitForFirstConsumer' && !claim.metadata.annotations?.[selectedNode]) {
       return tell('Normal', 'WaitForFirstConsumer', 'waiting for first consumer to be created before binding')
     }
     const refusal = storageClass.metadata.annotations?.[refusalAnnotation]
-    if (refusal !== undefined) return tell('Warning', 'ProvisioningFailed', `failed to provision volume with StorageClass "${className}": ${refusal}`)
+    if (refusal !== undefined)
+      return tell(
+        'Warning',
+        'ProvisioningFailed',
+        `failed to provision volume with StorageClass "${className}": ${refusal}`,
+      )
     cluster.after(delayOf(claim), () => bind(cluster, claim, storageClass))
   })
   cluster.watch(['persistentvolumeclaims'], ({ type, object }) => {
@@ -34,7 +54,8 @@ export function startStorageController(cluster: Cluster, delayOf: (claim: KubeOb
     onVolumeGone(object.metadata.uid ?? '')
   })
   cluster.watch(['storageclasses.storage.k8s.io'], () => {
-    for (const claim of cluster.list<Claim>('persistentvolumeclaims')) if (claim.status?.phase !== 'Bound') sync(keyOf(claim))
+    for (const claim of cluster.list<Claim>('persistentvolumeclaims'))
+      if (claim.status?.phase !== 'Bound') sync(keyOf(claim))
   })
 }
 
@@ -51,19 +72,39 @@ function bind(cluster: Cluster, claim: Claim, storageClass: KubeObject): void {
     kind: 'PersistentVolume',
     metadata: { name: volumeName(claim) },
     spec: {
-      ...{ capacity, accessModes, storageClassName: claim.spec.storageClassName, persistentVolumeReclaimPolicy: storageClass.reclaimPolicy },
+      ...{
+        capacity,
+        accessModes,
+        storageClassName: claim.spec.storageClassName,
+        persistentVolumeReclaimPolicy: storageClass.reclaimPolicy,
+      },
       claimRef: { apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace, name, uid },
       hostPath: { path: `/claims/${uid}` },
     },
   }
   cluster.attempt(() => cluster.store.create(volume, { manager: 'kube-controller-manager' }))
-  cluster.setStatus(volumeNow(cluster, claim), 'persistentvolumes', () => ({ phase: 'Bound' }), 'kube-controller-manager')
+  cluster.setStatus(
+    volumeNow(cluster, claim),
+    'persistentvolumes',
+    () => ({ phase: 'Bound' }),
+    'kube-controller-manager',
+  )
   cluster.modify(claim, 'persistentvolumeclaims', draft => {
     ;(draft as Claim).spec.volumeName = volumeName(claim)
   })
-  cluster.setStatus(claim, 'persistentvolumeclaims', () => ({ phase: 'Bound', accessModes, capacity }), 'kube-controller-manager')
+  cluster.setStatus(
+    claim,
+    'persistentvolumeclaims',
+    () => ({ phase: 'Bound', accessModes, capacity }),
+    'kube-controller-manager',
+  )
   const message = `Successfully provisioned volume ${volumeName(claim)}`
-  cluster.event(claim, { type: 'Normal', reason: 'ProvisioningSucceeded', message, component: String(storageClass.provisioner) })
+  cluster.event(claim, {
+    type: 'Normal',
+    reason: 'ProvisioningSucceeded',
+    message,
+    component: String(storageClass.provisioner),
+  })
 }
 
 const volumeNow = (cluster: Cluster, claim: Claim): KubeObject => {

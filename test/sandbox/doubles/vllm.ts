@@ -179,7 +179,7 @@ function complete(request: http.IncomingMessage, response: http.ServerResponse, 
   response.on('close', () => {
     if (!open.delete(sequence)) return
     engine.cancel(sequence)
-    metrics.finished('abort', { seconds: (now() - sequence.arrivedMs) / 1000 / speed, decodeSeconds: 0, promptTokens, outputTokens: 0 })
+    metrics.finished('abort', { seconds: (now() - sequence.arrivedMs) / 1000 / speed, decodeSeconds: 0, promptTokens, outputTokens: sequence.produced })
   })
   turn()
 }

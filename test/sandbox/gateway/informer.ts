@@ -30,11 +30,11 @@ export class Informer {
   readonly items = new Map<string, KubeObject>()
   /** False until the first list; true also when the server does not know the kind (yet). */
   synced = false
-  readonly #client: ClusterClient
+  readonly #client: Pick<ClusterClient, 'list' | 'watch'>
   readonly #path: string
   readonly #changed: () => void
 
-  constructor(client: ClusterClient, path: string, changed: () => void) {
+  constructor(client: Pick<ClusterClient, 'list' | 'watch'>, path: string, changed: () => void) {
     this.#client = client
     this.#path = path
     this.#changed = changed
@@ -43,7 +43,7 @@ export class Informer {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        const { items, metadata } = await this.#client.list(this.#path)
+        const { items, metadata } = await this.#client.list(this.#path, {})
         this.items.clear()
         for (const item of items) this.items.set(keyOf(item), item)
         this.synced = true

@@ -242,12 +242,7 @@ export async function startGithub(options: GithubOptions = {}): Promise<GithubDo
     env: envOf(1),
     envOf,
     comments: () => comments.map(c => ({ ...c })),
-    artifacts: () =>
-      new Map(
-        service.stored.flatMap(a =>
-          a.zip === undefined || a.digest === undefined ? [] : [[a.name, { zip: a.zip, files: unzip(a.zip) }] as const],
-        ),
-      ),
+    artifacts: () => new Map(service.stored.flatMap(shownArtifact)),
     addArtifact: (name, archive, attempt = 1) => service.add(name, archive, backendOf(attempt)),
     requests: () => requests,
     faults,
@@ -258,6 +253,26 @@ export async function startGithub(options: GithubOptions = {}): Promise<GithubDo
       await rm(temp, { recursive: true, force: true })
     },
   }
+}
+
+/** Unpacked only when somebody looks: a hostile one may not be an archive at all. */
+function shownArtifact({
+  name,
+  zip,
+  digest,
+}: StoredArtifact): [string, { zip: Buffer; files: Record<string, Buffer> }][] {
+  if (zip === undefined || digest === undefined) return []
+  return [
+    [
+      name,
+      {
+        zip,
+        get files() {
+          return unzip(zip)
+        },
+      },
+    ],
+  ]
 }
 
 const backendOf = (attempt: number): string => `run-${runId}-a${attempt}`

@@ -123,6 +123,7 @@ test('the download pod satisfies the restricted Pod Security Standard', () => {
     runAsUser: 65532,
     runAsGroup: 65532,
     fsGroup: 65532,
+    fsGroupChangePolicy: 'OnRootMismatch',
     seccompProfile: { type: 'RuntimeDefault' },
   })
   expect(containersOf(job)[0]?.securityContext).toEqual({

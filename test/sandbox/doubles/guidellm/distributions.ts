@@ -64,7 +64,7 @@ function merged(events: readonly Weighted[]): [number, number][] {
 export function rateSummary(events: readonly Weighted[], window?: { start: number; end: number }): Summary {
   const inside = window === undefined ? events : events.filter(([time]) => time >= window.start && time <= window.end)
   const times = merged(window === undefined ? inside : [[window.start, 0], ...inside, [window.end, 0]])
-  if (times.length <= 1) return summary([], times.length)
+  if (times.length <= 1) return summary([])
   const values = times.map(([time, weight], i): Weighted => {
     const from = i === 0 ? time : (times[i - 1]![0] + time) / 2
     const to = i === times.length - 1 ? time : (time + times[i + 1]![0]) / 2

@@ -1,0 +1,75 @@
+import type { FailureRecord, LegDocument } from '../results/schema.ts'
+import { type LegSummary, summariseLeg } from '../results/summarise.ts'
+
+type Stage = LegDocument['stage']
+const stages: readonly Stage[] = ['standup', 'run', 'teardown']
+
+/** What is known of one leg, from the newest document of each stage. */
+export interface LegView {
+  readonly name: string
+  readonly wva: boolean
+  readonly simulated: boolean
+  readonly stages: Readonly<Partial<Record<Stage, LegDocument>>>
+  /** The document with figures, when a repeat was finished. */
+  readonly measured: { readonly document: LegDocument; readonly summary: LegSummary } | undefined
+  /** What went wrong before or while measuring, in the newest attempt that says anything about that. */
+  readonly failure:
+    | { readonly stage: Stage; readonly status: 'failed' | 'cancelled'; readonly failure: FailureRecord | undefined }
+    | undefined
+  /** The newest document of all: identity and run are read from here. */
+  readonly newest: LegDocument
+}
+
+/**
+ * Groups documents by leg; of each stage the newest attempt wins, and of two documents of one attempt the later one. A
+ * failed standup hides the figures of earlier attempts only from the headline. The order does not depend on the input's:
+ * legs without WVA first, then by name.
+ */
+export function viewLegs(documents: readonly LegDocument[]): LegView[] {
+  return [...Map.groupBy(documents, document => document.leg)]
+    .map(([name, own]) => viewLeg(name, own))
+    .sort((a, b) => Number(a.wva) - Number(b.wva) || compare(a.name, b.name))
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+const newer = (a: LegDocument, b: LegDocument): number =>
+  b.attempt - a.attempt ||
+  Date.parse(b.createdAt) - Date.parse(a.createdAt) ||
+  compare(JSON.stringify(a), JSON.stringify(b))
+
+function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
+  const byStage: Partial<Record<Stage, LegDocument>> = {}
+  for (const stage of stages) {
+    const found = documents.filter(d => d.stage === stage).sort(newer)[0]
+    if (found !== undefined) byStage[stage] = found
+  }
+  const newest = [...documents].sort(
+    (a, b) => b.attempt - a.attempt || stages.indexOf(b.stage) - stages.indexOf(a.stage) || newer(a, b),
+  )[0]!
+  const { standup, run } = byStage
+  const summary = run && summariseLeg(run)
+  const decisive =
+    standup !== undefined &&
+    standup.status !== 'done' &&
+    standup.attempt >= (run?.attempt ?? 0) &&
+    !(run?.status === 'done' && run.attempt === standup.attempt)
+      ? standup
+      : run
+  return {
+    name,
+    wva: newest.identity.wva,
+    simulated: documents.some(d => d.simulated),
+    stages: byStage,
+    measured:
+      run !== undefined && summary !== undefined && summary.done.length > 0 ? { document: run, summary } : undefined,
+    failure:
+      decisive === undefined || decisive.status === 'done'
+        ? undefined
+        : { stage: decisive.stage, status: decisive.status, failure: decisive.failure },
+    newest,
+  }
+}
+
+/** Nothing more will be said about this leg's figures. */
+export const isFinished = (view: LegView): boolean =>
+  view.measured !== undefined || view.failure !== undefined || view.stages.run !== undefined
