@@ -20,13 +20,25 @@ export class PooledKubeConfig extends KubeConfig {
   constructor() {
     super()
     // Private in the client's typings, but the one place through which every dispatcher is made.
-    const self = this as unknown as { createDispatcher(cluster: unknown, options: object): Dispatcher | undefined }
+    const self = this as unknown as {
+      createDispatcher(cluster: unknown, options: object): Dispatcher | undefined
+      createDispatcherOptions(cluster: unknown, options: object): { connect?: object; requestTls?: object }
+    }
+    // HTTP/1.1 alone: over HTTP/2 one broken stream takes every request of the connection with it, and closing a client
+    // with an aborted watch ends the process with an unhandled error (seen with undici 8.13).
+    const options = self.createDispatcherOptions.bind(this)
+    self.createDispatcherOptions = (cluster, agentOptions) => {
+      const made = options(cluster, agentOptions)
+      if (made.connect !== undefined) made.connect = { ...made.connect, allowH2: false }
+      if (made.requestTls !== undefined) made.requestTls = { ...made.requestTls, allowH2: false }
+      return made
+    }
     const create = self.createDispatcher.bind(this)
-    self.createDispatcher = (cluster, options) => {
+    self.createDispatcher = (cluster, agentOptions) => {
       const key = createHash('sha256')
-        .update(JSON.stringify([cluster, options]))
+        .update(JSON.stringify([cluster, agentOptions]))
         .digest('hex')
-      if (!this.#pool.has(key)) this.#pool.set(key, create(cluster, options))
+      if (!this.#pool.has(key)) this.#pool.set(key, create(cluster, agentOptions))
       return this.#pool.get(key)
     }
   }

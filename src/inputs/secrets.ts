@@ -21,7 +21,7 @@ export function secretForms(secret: string): string[] {
   const compact = trimmed.replace(/\s+/g, '')
   if (/^[A-Za-z0-9+/]{16,}={0,2}$/.test(compact)) {
     const decoded = Buffer.from(compact, 'base64').toString('utf8')
-    if (!decoded.includes('\ufffd')) all.push(decoded, ...lines(decoded))
+    if (!decoded.includes('\ufffd') && !decoded.includes('apiVersion')) all.push(decoded, ...lines(decoded))
   }
   return all.filter(form => form.length >= shortest)
 }
@@ -35,7 +35,8 @@ const userKeys = ['token', 'password', 'client-key-data', 'client-certificate-da
  * @param raw the text as it was given, perhaps base64; `yaml` the same as YAML; `config` what it parsed to, if it did.
  */
 export function kubeconfigSecrets(raw: string, yaml: string, config: unknown): string[] {
-  const found: string[] = [raw, yaml]
+  // Not the YAML as a whole: a runner masks a text of several lines line by line, and `kind: Config` is no secret.
+  const found: string[] = raw === yaml ? [] : [raw.trim()]
   const add = (value: unknown) => {
     if (typeof value === 'string' || typeof value === 'number') found.push(String(value))
   }
@@ -54,5 +55,7 @@ export function kubeconfigSecrets(raw: string, yaml: string, config: unknown): s
     /(?:token|password|secret|client-key-data|client-certificate-data)"?\s*:\s*["']?([^\s"',}]+)/gi,
   ))
     add(m[1])
-  return [...new Set(found.flatMap(secretForms))].sort((a, b) => b.length - a.length)
+  const values = found.flatMap(secretForms)
+  const carrying = lines(yaml).filter(line => values.some(value => value.length >= shortestLine && line.includes(value)))
+  return [...new Set([...values, ...carrying])].sort((a, b) => b.length - a.length)
 }

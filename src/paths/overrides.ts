@@ -47,7 +47,7 @@ function merge(base: Settings, patch: Settings, at: string, problems: string[]):
     const known = merged.get(key)
     if (known === undefined) {
       const near = nearest(key, Object.keys(base))
-      problems.push(`\`${where}\` is not a setting${near === undefined ? '' : `; did you mean \`${near}\`?`}.`)
+      problems.push(`\`${where}\` is not a setting${near === undefined ? '.' : `; did you mean \`${near}\`?`}`)
     } else if (where === 'env') merged.set(key, { ...(known as object), ...environment(value, problems) })
     else if (isMap(known)) {
       if (isMap(value)) merged.set(key, merge(known, value, where, problems))

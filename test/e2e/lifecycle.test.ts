@@ -31,7 +31,7 @@ test('B38: a second standup with the same inputs changes nothing but the invento
   const pods = () => world.sandbox.api.store.list('pods', namespace).map(p => p.metadata.uid).sort()
   const uids = pods()
   const step = await world.main('standup')
-  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout }).toEqual({ exit: 0, out: '' })
+  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({ exit: 0, out: '' })
   expect(step.stdout).toMatch(/applied 18 objects: 0 created, [01] changed, 1[78] unchanged/)
   expect(pods()).toEqual(uids)
 }, 120_000)
@@ -52,7 +52,7 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   expect(leg.repeats[0]!.steps[0]!.rows.promptHash).not.toEqual(leg.repeats[1]!.steps[0]!.rows.promptHash)
   const results = [...world.github.artifacts()].find(([n]) => n.includes('.results.'))!
   const names = Object.keys(results[1].files).sort()
-  expect(names.filter(n => /^r1\/results\/.*Llama.*llm-d-bench.*chatbot_synthetic.*r1.*results\.json$/.test(n))).toHaveLength(1)
+  expect(names.filter(n => /^r1\/results\/.*Llama.*llm-d-bench.*chatbot-synthetic.*r1.*results\.json$/.test(n))).toHaveLength(1)
   expect(names.some(n => /^r2\/analysis\/.*summary\.txt$/.test(n))).toBe(true)
   const summary = results[1].files[names.find(n => n.endsWith('summary.txt'))!]!.toString('utf8')
   expect(summary).toMatch(/^.*Setup complete, starting benchmarks/)

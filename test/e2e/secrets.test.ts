@@ -23,19 +23,24 @@ test('B9: no secret in a log, a file, an artifact, a comment or a pod, over stan
   const canaries = { hfToken, clusterToken, githubToken: world.github.token, hfBase64: Buffer.from(hfToken).toString('base64') }
   const places: [string, string][] = []
   const podSpecs: string[] = []
+  const mains = []
   for (const mode of ['standup', 'run', 'teardown'] as const) {
     const step = await world.main(mode)
-    expect({ mode, exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout }).toEqual({ mode, exit: 0, out: '' })
+    expect({ mode, exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({ mode, exit: 0, out: '' })
+    mains.push({ mode, step })
     podSpecs.push(JSON.stringify(world.sandbox.api.requests().filter(r => /pods|deployments|jobs/.test(r.path)).map(r => r.body ?? '')))
+  }
+  for (const { mode, step } of mains.toReversed()) {
     const post = await world.post(step)
     for (const [name, run] of [['main', step], ['post', post]] as const) {
       // The runner swallows add-mask lines: they are how it learns what to hide.
-      const masks = run.stdout.split('\n').filter(l => l.startsWith('::add-mask::'))
-      if (name === 'main') expect(masks.some(l => l.includes(clusterToken))).toBe(true)
-      const firstMask = run.stdout.indexOf('::add-mask::')
-      const firstOther = run.stdout.split('\n').findIndex(l => l !== '' && !l.startsWith('::add-mask::'))
-      expect({ mode, name, maskedFirst: firstMask === 0 && firstOther >= masks.length }).toEqual({ mode, name, maskedFirst: true })
-      places.push([`${mode} ${name} log`, run.stdout.split('\n').filter(l => !l.startsWith('::add-mask::')).join('\n') + run.stderr])
+      const lines = run.stdout.split('\n')
+      const masks = lines.filter(l => l.startsWith('::add-mask::'))
+      expect({ mode, name, masked: masks.some(l => l.includes(clusterToken)) }).toEqual({ mode, name, masked: true })
+      const firstOther = lines.findIndex(l => l !== '' && !l.startsWith('::add-mask::'))
+      const lastInputMask = lines.findLastIndex(l => l.startsWith('::add-mask::') && (l.includes(clusterToken) || l.includes(world.github.token)))
+      expect({ mode, name, maskedFirst: lastInputMask < firstOther }).toEqual({ mode, name, maskedFirst: true })
+      places.push([`${mode} ${name} log`, lines.filter(l => !l.startsWith('::add-mask::')).join('\n') + run.stderr])
       places.push(...bytesBelow(run.temp))
     }
     places.push(...bytesBelow(step.inputs.out!))
@@ -45,7 +50,7 @@ test('B9: no secret in a log, a file, an artifact, a comment or a pod, over stan
     for (const [file, bytes] of Object.entries(artifact.files)) places.push([`artifact ${name}/${file}`, bytes.toString('latin1')])
   }
   places.push(['pod specs', podSpecs.join('\n')])
-  expect(places.length).toBeGreaterThan(30)
+  expect(places.length).toBeGreaterThan(20)
   const found = places.flatMap(([where, text]) => Object.entries(canaries).filter(([, secret]) => text.includes(secret)).map(([name]) => `${name} in ${where}`))
   expect(found).toEqual([])
 }, 180_000)

@@ -72,7 +72,7 @@ export class Network {
     if (host === 'localhost' || host === '127.0.0.1') return { host: self, port }
     if (host.startsWith('127.')) return { host, port }
     const service = this.#service(host, namespace)
-    if (service === undefined) return `${host}: no such host in the sandbox, and nothing outside it can be reached`
+    if (service === undefined) return `${host}: no such name, and nothing outside the sandbox can be reached`
     if (typeof service === 'string') return service
     const name = `service ${service.metadata.namespace}/${service.metadata.name}`
     const wanted = service.spec.ports?.find(p => p.port === port)
@@ -93,7 +93,7 @@ export class Network {
     const [name = '', space = namespace, ...rest] = host.replace(/\.$/, '').split('.')
     if (rest.length > 0 && !['svc', 'svc.cluster.local'].includes(rest.join('.'))) return undefined
     const found = all.find(s => s.metadata.name === name && s.metadata.namespace === space)
-    return found ?? `${host}: no Service ${space}/${name}`
+    return found ?? `${host}: no Service ${space}/${name}, and nothing outside the sandbox can be reached`
   }
 
   #forward(request: IncomingMessage, response: ServerResponse, namespace: string, self: string): void {

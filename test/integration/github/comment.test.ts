@@ -103,6 +103,14 @@ test('a user token is known by its own login, and its comments are found by it',
   expect(github.comments().map(c => c.author)).toEqual([bot, 'release-robot'])
 })
 
+test('the token of a workflow run is taken for the bot of workflow runs where nothing tells', async () => {
+  const { github, write, sent } = await start({ comments: [{ author: bot, body: `${marker}\nold` }] })
+  github.faults.push({ method: 'POST', path: /^\/graphql/, status: 403 })
+  expect(await write('new')).toMatchObject({ kind: 'updated' })
+  expect(sent('POST')).toEqual([])
+  expect(github.requests().find(r => r.path === '/user')).toMatchObject({ status: 403 })
+})
+
 test('where nothing tells who the token is, the author of what it creates does', async () => {
   const { github, write } = await start({
     login: 'my-app[bot]',

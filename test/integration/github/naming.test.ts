@@ -7,6 +7,8 @@ test('a leg is called after its matrix, and without one after the autoscaler', (
   expect(legName(null, false)).toBe('baseline')
   expect(legName(undefined, true)).toBe('wva')
   expect(legName({ wva: true }, undefined)).toBe('wva')
+  expect(legName({ wva: 'true' }, undefined)).toBe('wva')
+  expect(legName({ wva: 'false' }, undefined)).toBe('baseline')
   expect(legName('{ "wva": false }', undefined)).toBe('baseline')
   expect(legName({ wva: true, replicas: 4, rack: 'b' }, undefined)).toBe('b_replicas-4_wva')
   expect(legName({ replicas: 4, rack: 'b', wva: true }, undefined)).toBe('b_replicas-4_wva')

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals'
-import { judge, type RequestFailure, requestFailure } from '../../../src/github/retry.ts'
+import { defaultBudget, judge, type RequestFailure, requestFailure, withRetry } from '../../../src/github/retry.ts'
+import { silentLog } from '../../../src/log.ts'
 
 const failure = (change: Partial<RequestFailure>): RequestFailure => ({
   headers: {},
@@ -48,4 +49,22 @@ test.each([
 test('an error that is no answer of the network is a bug and never a reason to try again', () => {
   expect(requestFailure(new TypeError('x is not a function'))).toBeUndefined()
   expect(requestFailure('text')).toBeUndefined()
+})
+
+test('a bug of ours comes out of a request as it is, after one try', async () => {
+  const bug = new TypeError('x is not a function')
+  let tries = 0
+  const request = {
+    what: 'x',
+    idempotent: true,
+    budget: defaultBudget(),
+    signal: AbortSignal.timeout(5000),
+    log: silentLog,
+  }
+  const work = withRetry(request, async () => {
+    tries++
+    throw bug
+  })
+  await expect(work).rejects.toBe(bug)
+  expect(tries).toBe(1)
 })

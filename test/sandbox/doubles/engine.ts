@@ -109,7 +109,7 @@ export class Engine {
     for (const sequence of this.running) if (sequence.toPrefill > 0 && budget > 0) compute(sequence)
     while (budget > 0 && this.waiting.length > 0 && this.running.length < p.maxSeqs) {
       const next = this.waiting[0]!
-      if (this.running.length > 0 && this.#kvUsed + this.running.length + next.toPrefill > p.kvTokens) break
+      if (this.running.length > 0 && this.#kvUsed + this.running.length + 1 + next.toPrefill > p.kvTokens) break
       this.waiting.shift()
       next.held = next.toPrefill
       this.#kvUsed += next.held

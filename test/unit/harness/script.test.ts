@@ -40,7 +40,7 @@ async function run(shell: string, guidellm: string, onStart?: (pid: number, resu
 
 const good = `echo before; echo "args: $*"; echo "✔ Setup complete, starting benchmarks..."; echo "| table |"; echo oops >&2; echo '{}' > "$RESULTS_DIR/results.json"`
 
-test.each(usable)('B62, B69: with %s, guidellm runs once and leaves report, logs and summary', async shell => {
+test.concurrent.each(usable)('B62, B69: with %s, guidellm runs once and leaves report, logs and summary', async shell => {
   const ended = await run(shell, good)
   expect(ended).toMatchObject({ code: 0 })
   expect(readdirSync(ended.results).sort()).toEqual(['analysis', 'results.json', 'stderr.log', 'stdout.log'])
@@ -50,17 +50,17 @@ test.each(usable)('B62, B69: with %s, guidellm runs once and leaves report, logs
   expect(ended.file('stderr.log')).toBe('oops\n')
 }, 20_000)
 
-test.each(usable)('B68: with %s, the summary starts at the line "Setup complete, starting benchmarks"', async shell => {
+test.concurrent.each(usable)('B68: with %s, the summary starts at the line "Setup complete, starting benchmarks"', async shell => {
   expect((await run(shell, good)).file('analysis/summary.txt')).toBe('✔ Setup complete, starting benchmarks...\n| table |\n')
 }, 20_000)
 
-test.each(usable)("with %s, both logs are in the pod's log, every line once", async shell => {
+test.concurrent.each(usable)("with %s, both logs are in the pod's log, every line once", async shell => {
   const ended = await run(shell, `i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo "line $i"; [ $i = 150 ] && sleep 1; done; echo done >&2`)
   expect(ended.stdout).toBe(`${Array.from({ length: 300 }, (_, i) => `line ${i + 1}\n`).join('')}harness: guidellm ended with exit code 0\n`)
   expect(ended.stderr).toContain('done\n')
 }, 20_000)
 
-test.each(usable)('B66: with %s, a failing guidellm keeps its exit code and its files, and is not run again', async shell => {
+test.concurrent.each(usable)('B66: with %s, a failing guidellm keeps its exit code and its files, and is not run again', async shell => {
   const ended = await run(shell, `echo "run" >> "$RESULTS_DIR/runs"; echo "cannot reach server" >&2; exit 3`)
   expect(ended.code).toBe(3)
   expect(ended.file('runs')).toBe('run\n')
@@ -69,7 +69,7 @@ test.each(usable)('B66: with %s, a failing guidellm keeps its exit code and its 
   expect(ended.stderr).toContain('harness: guidellm printed no summary')
 }, 20_000)
 
-test.each(usable)('with %s, SIGTERM reaches guidellm and the script ends with its exit code', async shell => {
+test.concurrent.each(usable)('with %s, SIGTERM reaches guidellm and the script ends with its exit code', async shell => {
   const started = Date.now()
   const ended = await run(shell, 'trap "exit 143" TERM; echo up > "$RESULTS_DIR/up"; i=0; while [ $i -lt 200 ]; do sleep 0.1; i=$((i + 1)); done', (pid, results) => {
     const wait = setInterval(() => {
@@ -82,7 +82,7 @@ test.each(usable)('with %s, SIGTERM reaches guidellm and the script ends with it
   expect(Date.now() - started).toBeLessThan(10_000)
 }, 20_000)
 
-test.each(usable)('with %s, a missing guidellm is exit code 127, said in stderr.log', async shell => {
+test.concurrent.each(usable)('with %s, a missing guidellm is exit code 127, said in stderr.log', async shell => {
   const folder = mkdtempSync(path.join(tmpdir(), 'harness-script-'))
   folders.push(folder)
   const ended = spawnSync(shell, ['-c', harnessScript], { env: { PATH: '/usr/bin:/bin', RESULTS_DIR: path.join(folder, 'r'), PROFILE_FILE: 'x' }, encoding: 'utf8' })
@@ -90,7 +90,7 @@ test.each(usable)('with %s, a missing guidellm is exit code 127, said in stderr.
   expect(readFileSync(path.join(folder, 'r', 'stderr.log'), 'utf8')).toContain('guidellm')
 }, 20_000)
 
-test.each(usable)('with %s, the results container ends when it is told that everything was copied, or on SIGTERM', async shell => {
+test.concurrent.each(usable)('with %s, the results container ends when it is told that everything was copied, or on SIGTERM', async shell => {
   const folder = mkdtempSync(path.join(tmpdir(), 'harness-script-'))
   folders.push(folder)
   const script = readerScript.replaceAll('/requests', folder)

@@ -29,11 +29,19 @@ const deviations: Record<string, readonly { at: string; why: string; chart: unkn
     { at: 'spec.template.spec.initContainers.0', why: 'the download runs while pods are scheduled', chart: 'removed' },
     { at: 'spec.template.spec.initContainers.0.imagePullPolicy', why: 'the tag is pinned', chart: 'Always' },
     { at: 'spec.template.spec.containers.0.imagePullPolicy', why: 'the tag is pinned', chart: undefined },
-    { at: 'spec.template.spec.containers.0.args.0', why: 'exec, and no bash (B31 has the words)', chart: 'THE COMMAND LINE' },
+    {
+      at: 'spec.template.spec.containers.0.args.0',
+      why: 'exec, and no bash (B31 has the words)',
+      chart: 'THE COMMAND LINE',
+    },
     { at: 'spec.template.spec.containers.0.startupProbe.initialDelaySeconds', why: 'faster starts', chart: 30 },
     { at: 'spec.template.spec.containers.0.startupProbe.periodSeconds', why: 'faster starts', chart: 30 },
     { at: 'spec.template.spec.containers.0.startupProbe.failureThreshold', why: 'the same ceiling', chart: 60 },
-    { at: 'spec.template.spec.volumes.0.configMap.defaultMode', why: 'readable for a user that is not root', chart: 0o500 },
+    {
+      at: 'spec.template.spec.volumes.0.configMap.defaultMode',
+      why: 'readable for a user that is not root',
+      chart: 0o500,
+    },
   ],
 }
 
@@ -62,7 +70,8 @@ function comparable(object: KubeObject): Node {
   delete copy.metadata.labels?.[stackLabel]
   if (Object.keys(copy.metadata.labels ?? {}).length === 0) delete copy.metadata.labels
   delete copy.spec?.template?.metadata.labels[stackLabel]
-  if (object.kind === 'ConfigMap') copy.data = Object.fromEntries(Object.entries(copy.data ?? {}).map(([k, v]) => [k, parse(String(v))]))
+  if (object.kind === 'ConfigMap')
+    copy.data = Object.fromEntries(Object.entries(copy.data ?? {}).map(([k, v]) => [k, parse(String(v))]))
   return copy as unknown as Node
 }
 

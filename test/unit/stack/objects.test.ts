@@ -71,7 +71,10 @@ test('B2, B20: a harness namespace of its own gets its own copy of the token and
 test('a plan shows every key of a Secret and no value, and leaves the objects themselves alone', () => {
   const objects = stackObjects(specWith())
   const before = JSON.stringify(objects)
-  const plan = redact([...objects, { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, stringData: { a: 'b' } }])
+  const plan = redact([
+    ...objects,
+    { apiVersion: 'v1', kind: 'Secret', metadata: { name: 's' }, stringData: { a: 'b' } },
+  ])
   expect(only(plan, 'Secret', 'llm-d-hf-token').data).toEqual({ HF_TOKEN: 'REDACTED' })
   expect(only(plan, 'Secret', 's').stringData).toEqual({ a: 'REDACTED' })
   expect(JSON.stringify(objects)).toBe(before)
@@ -111,7 +114,8 @@ test('B23, B24: the download Job fills models/<org>/<name> within 2400 s and fou
 })
 
 test('B23: the token reaches the download pod of a gated model alone', () => {
-  const env = (gated: boolean) => containersOf(only(stackObjects(specWith({}, { gated })), 'Job'))[0]?.env?.map(e => e.name)
+  const env = (gated: boolean) =>
+    containersOf(only(stackObjects(specWith({}, { gated })), 'Job'))[0]?.env?.map(e => e.name)
   expect(env(true)).toContain('HF_TOKEN')
   expect(env(false)).not.toContain('HF_TOKEN')
 })
@@ -301,7 +305,9 @@ test('B33: the route has a rewritten prefix and a catch-all, both without a time
     rules: [
       {
         matches: [{ path: { type: 'PathPrefix', value: `/${label}/` } }],
-        filters: [{ type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/' } } }],
+        filters: [
+          { type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/' } } },
+        ],
         backendRefs,
         timeouts,
       },

@@ -15,9 +15,12 @@ interface Situation {
   readonly replicaSets?: KubeObject[]
 }
 function judge(name: string): Readiness {
-  const { live, pods = [], events = [], replicaSets } = JSON.parse(
-    readFileSync(path.join(folder, `${name}.json`), 'utf8'),
-  ) as Situation
+  const {
+    live,
+    pods = [],
+    events = [],
+    replicaSets,
+  } = JSON.parse(readFileSync(path.join(folder, `${name}.json`), 'utf8')) as Situation
   return readiness(live, { pods, events, ...(replicaSets ? { replicaSets } : {}) })
 }
 
@@ -76,7 +79,11 @@ const failedSituations: Record<string, { code: FailureCode; why: RegExp; next: R
   'Deployment/pod-security': { code: 'PREFLIGHT', why: /violates PodSecurity/, next: /policy/ },
   'Deployment/pods-evicted-again-and-again': { code: 'MODEL_LOAD', why: /low on resource: memory/, next: /log/ },
   'Deployment/quota': { code: 'GPU_SHORTAGE', why: /exceeded quota: gpu/, next: /quota/ },
-  'Deployment/scheduler-crashes': { code: 'GATEWAY', why: /container epp .* exit code 2/, next: /last lines/ },
+  'Deployment/scheduler-crashes': {
+    code: 'GATEWAY',
+    why: /container epp of pod epp-1 crashes \(exit code 2\)/,
+    next: /last lines/,
+  },
   'Gateway/address-refused': { code: 'GATEWAY', why: /Failed to assign/, next: /istiod/ },
   'HTTPRoute/inference-extension-off': { code: 'PLATFORM', why: /not enabled/, next: /ENABLE_GATEWAY_API_INFERENCE/ },
   'Job/deadline': { code: 'MODEL_DOWNLOAD', why: /DeadlineExceeded: Job was active longer/, next: /log/ },
@@ -86,8 +93,16 @@ const failedSituations: Record<string, { code: FailureCode; why: RegExp; next: R
   'Job/mount': { code: 'MODEL_DOWNLOAD', why: /Unable to attach or mount/, next: /claim/ },
   'Job/quota': { code: 'GPU_SHORTAGE', why: /exceeded quota: small/, next: /quota/ },
   'PersistentVolumeClaim/lost': { code: 'MODEL_DOWNLOAD', why: /lost/, next: /deep: true/ },
-  'PersistentVolumeClaim/provisioning-failed': { code: 'MODEL_DOWNLOAD', why: /"fast" not found/, next: /storage-class/ },
-  'Pod/crash-loop': { code: 'MODEL_LOAD', why: /container vllm of pod decode-1 crashes \(exit code 1\)/, next: /last lines/ },
+  'PersistentVolumeClaim/provisioning-failed': {
+    code: 'MODEL_DOWNLOAD',
+    why: /"fast" not found/,
+    next: /storage-class/,
+  },
+  'Pod/crash-loop': {
+    code: 'MODEL_LOAD',
+    why: /container vllm of pod decode-1 crashes \(exit code 1\)/,
+    next: /last lines/,
+  },
   'Pod/crashed-twice-and-runs': { code: 'MODEL_LOAD', why: /exit code 139\), 2 restarts/, next: /last lines/ },
   'Pod/evicted': { code: 'MODEL_LOAD', why: /low on resource: ephemeral-storage/, next: /log/ },
   'Pod/failed': { code: 'HARNESS', why: /container harness ended with exit code 3/, next: /log/ },
@@ -113,15 +128,18 @@ test.each(Object.entries(waitingSituations))('%s is waited for, and says what fo
   expect(judge(name)).toEqual({ state: 'waiting', why: expect.stringMatching(why) })
 })
 
-test.each(Object.entries(failedSituations))('B34: %s ends the wait early, with a code and a next step', (name, expected) => {
-  const verdict = judge(name)
-  expect(verdict).toMatchObject({
-    state: 'failed',
-    code: expected.code,
-    why: expect.stringMatching(expected.why),
-    next: expect.stringMatching(expected.next),
-  })
-})
+test.each(Object.entries(failedSituations))(
+  'B34: %s ends the wait early, with a code and a next step',
+  (name, expected) => {
+    const verdict = judge(name)
+    expect(verdict).toMatchObject({
+      state: 'failed',
+      code: expected.code,
+      why: expect.stringMatching(expected.why),
+      next: expect.stringMatching(expected.next),
+    })
+  },
+)
 
 test('foreign text in a verdict is one bounded line, and whole in the evidence', () => {
   const verdict = judge('Pod/hostile')

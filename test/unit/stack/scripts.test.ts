@@ -30,12 +30,21 @@ function download(gated = true): { status: number | null; text: string } {
   const [shell, ...flags] = container!.command!
   const run = spawnSync(shell!, [...flags, ...container!.args!], {
     encoding: 'utf8',
-    env: { ...env, HOME: home, HF_HOME: path.join(home, 'hf'), MOUNT_PATH: path.join(home, 'cache'), PATH: `${home}/bin:/usr/bin:/bin` },
+    env: {
+      ...env,
+      HOME: home,
+      HF_HOME: path.join(home, 'hf'),
+      MOUNT_PATH: path.join(home, 'cache'),
+      PATH: `${home}/bin:/usr/bin:/bin`,
+    },
   })
   return { status: run.status, text: run.stdout + run.stderr }
 }
 const hf = (end: string) =>
-  program('hf', `echo "hf $*" >> "${home}/calls"\nfor a in "$@"; do d=$a; [ "$p" = --local-dir ] && touch "$d/config.json"; p=$a; done\n${end}`)
+  program(
+    'hf',
+    `echo "hf $*" >> "${home}/calls"\nfor a in "$@"; do d=$a; [ "$p" = --local-dir ] && touch "$d/config.json"; p=$a; done\n${end}`,
+  )
 
 test('B23: the download writes the marker last, and the next Job finds it and downloads nothing', () => {
   hf('exit 0')
@@ -177,8 +186,13 @@ withPython.each([
   const script = path.join(home, 'set.py')
   writeFileSync(script, (map.data as Record<string, string>)['set_llmdbench_environment.py']!)
   if (ibstat !== '') program('ibstat', ibstat.startsWith('\\') ? `printf '${ibstat}'` : `cat <<'END'\n${ibstat}\nEND`)
-  const executable = spawnSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).stdout.trim()
-  const run = spawnSync(executable, [script], { encoding: 'utf8', env: { HOME: home, PATH: `${home}/bin:/usr/bin:/bin` } })
+  const executable = spawnSync('python3', ['-c', 'import sys; print(sys.executable)'], {
+    encoding: 'utf8',
+  }).stdout.trim()
+  const run = spawnSync(executable, [script], {
+    encoding: 'utf8',
+    env: { HOME: home, PATH: `${home}/bin:/usr/bin:/bin` },
+  })
   expect({ status: run.status, stderr: run.stderr }).toEqual({ status: 0, stderr: '' })
   expect(readFileSync(path.join(home, 'llmdbench_env.sh'), 'utf8')).toBe(expected)
 })
