@@ -62,7 +62,7 @@ function footer({ links, legs }: ReportInput): string {
   const parts = [
     commits.length === 0
       ? undefined
-      : `Measured ${commits
+      : `Commit ${commits
           .slice(0, 4)
           .map(sha => `\`${sha!.slice(0, 7)}\``)
           .join(', ')}`,

@@ -5,9 +5,18 @@ import { evidenceBytes, evidenceLines } from './limits.ts'
 
 type Shown = Pick<Failure, 'code' | 'what' | 'why' | 'next'>
 
-/** What, why and what to do next: the sentences of a failure, one paragraph. */
-export const failureText = (failure: Shown): string =>
-  `\`${failure.code}\` ${md(failure.what, 600)} **Why:** ${md(failure.why, 900)} **Next:** ${md(failure.next, 600)}`
+/**
+ * What, why and what to do next: the sentences of a failure, one paragraph. `brief` where several legs share a comment;
+ * `told` where the headline has said what already.
+ */
+export function failureText(
+  failure: Shown,
+  options: { readonly brief?: boolean; readonly told?: boolean } = {},
+): string {
+  const [what, why, next] = options.brief ? [300, 300, 200] : [600, 900, 600]
+  const first = options.told ? '' : `\`${failure.code}\` ${md(failure.what, what)} `
+  return `${first}**Why:** ${md(failure.why, why)} **Next:** ${md(failure.next, next)}`
+}
 
 /** The raw lines that prove a failure, folded, in a block that they cannot leave; undefined without any. */
 export function failureEvidence(failure: Pick<Failure, 'evidence'>): string | undefined {

@@ -101,7 +101,7 @@ export function figuresPerRepeat(steps: readonly StepSummary[]): string {
 }
 
 /** What a reader must know about the load itself before believing the figures. One line each. */
-export function loadNotes(steps: readonly StepSummary[]): string[] {
+export function loadNotes(steps: readonly StepSummary[], limit: number): string[] {
   const lines: string[] = []
   for (const step of steps) {
     const at = headerOf(step, steps)
@@ -126,5 +126,7 @@ export function loadNotes(steps: readonly StepSummary[]): string[] {
       )
     if (late !== '') lines.push(`⚠️ ${at}, ${late}: requests were sent more than 50 ms late (99th percentile).`)
   }
-  return lines.length <= 12 ? lines : [...lines.slice(0, 12), `… and ${plural(lines.length - 12, 'more note')}.`]
+  return lines.length <= limit
+    ? lines
+    : [...lines.slice(0, limit), `… and ${plural(lines.length - limit, 'more note')}.`]
 }

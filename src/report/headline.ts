@@ -1,7 +1,11 @@
 import type { LegDocument } from '../results/schema.ts'
+import type { StepSummary } from '../results/summarise.ts'
 import { md } from './escape.ts'
 import { count, figure, plural, written } from './format.ts'
 import { isFinished, type LegView } from './legs.ts'
+
+/** Characters of a failure's sentence in a headline. */
+export const headlineText = 200
 
 const stageNames: Readonly<Record<LegDocument['stage'], string>> = {
   standup: 'stand-up',
@@ -40,42 +44,50 @@ export function headline(views: readonly LegView[], expected: number): string {
   }`
 }
 
+/** Whether a leg's headline already says what failed. */
+export const headlineTells = ({ failure, measured }: LegView): boolean =>
+  failure !== undefined && (measured === undefined || failure.stage === 'standup')
+
 /** The same for one leg. */
 export function legHeadline(view: LegView, alone: boolean): string {
   const title = legTitle(view, alone)
   const { failure, measured } = view
-  if (failure !== undefined && (measured === undefined || failure.stage === 'standup')) {
+  if (failure !== undefined && headlineTells(view)) {
     if (failure.status === 'cancelled') return `⏹️ ${title}: ${stageNames[failure.stage]} was cancelled`
-    const code = failure.failure === undefined ? '' : ` (${failure.failure.code})`
-    return `❌ ${title}: ${stageNames[failure.stage]} failed${code}${failure.failure === undefined ? '' : `: ${md(failure.failure.what, 200)}`}`
+    if (failure.failure === undefined) return `❌ ${title}: ${stageNames[failure.stage]} failed`
+    return `❌ ${title}: ${stageNames[failure.stage]} failed (${failure.failure.code}): ${md(failure.failure.what, headlineText)}`
   }
   if (measured === undefined) return `⏳ ${title}: nothing measured yet`
+  const { identity } = measured.document
   const { steps, done, failed } = measured.summary
-  const total = (id: string): number | null =>
-    steps.reduce<number | null>(
-      (sum, step) => (sum === null || step.values[id] == null ? null : sum + step.values[id]),
-      0,
-    )
-  const offered = total('offered')
-  const completed = total('completed')
-  const errored = total('errored')
-  const rates = steps.map(step => step.rate)
-  const { replicas } = measured.document.identity
+  const offered = total(steps, 'offered')
+  const completed = total(steps, 'completed')
+  const errored = total(steps, 'errored') ?? 0
+  const asked = Math.max(identity.workload?.repeats ?? 0, done.length + failed.length)
   const what = [
-    ...(replicas === undefined ? [] : [plural(replicas, 'replica')]),
-    rates.length === 0
-      ? 'no rate'
-      : rates.length === 1
-        ? `${written(rates[0]!)} req/s`
-        : `${written(Math.min(...rates))} to ${written(Math.max(...rates))} req/s`,
-    failed.length === 0
-      ? plural(done.length, 'repeat')
-      : `**${count(done.length)} of ${plural(done.length + failed.length, 'repeat')}**`,
+    ...(identity.replicas === undefined ? [] : [plural(identity.replicas, 'replica')]),
+    ratesText(steps.map(step => step.rate)),
+    done.length === asked ? plural(asked, 'repeat') : `**${count(done.length)} of ${plural(asked, 'repeat')}**`,
   ].join(', ')
   const share =
     completed === null || !offered
       ? ''
       : `; ${figure((100 * completed) / offered)} % of ${count(offered)} offered requests completed`
-  const errors = errored ? `, **${count(errored)} failed**` : ''
-  return `${failed.length + (errored ?? 0) > 0 ? '⚠️' : '📏'} ${title} measured: ${what}${share}${errors}`
+  const errors = errored > 0 ? `, **${count(errored)} failed**` : ''
+  const cancelled = failure?.status === 'cancelled'
+  const mark = cancelled ? '⏹️' : failed.length + errored > 0 ? '⚠️' : '📏'
+  return `${mark} ${title} measured${cancelled ? ' until it was cancelled' : ''}: ${what}${share}${errors}`
+}
+
+/** Sum over steps; null as soon as one step has no data. */
+const total = (steps: readonly StepSummary[], id: string): number | null =>
+  steps.reduce<number | null>(
+    (sum, { values }) => (sum === null || typeof values[id] !== 'number' ? null : sum + values[id]),
+    0,
+  )
+
+function ratesText(rates: readonly number[]): string {
+  if (rates.length === 0) return 'no rate'
+  const [low, high] = [Math.min(...rates), Math.max(...rates)]
+  return low === high ? `${written(low)} req/s` : `${written(low)} to ${written(high)} req/s`
 }

@@ -2,7 +2,7 @@ import { md } from './escape.ts'
 import { failureEvidence, failureText } from './failure.ts'
 import { figuresOfAll, figuresPerRepeat, figuresTable, loadNotes } from './figures.ts'
 import { count, fold, plural } from './format.ts'
-import { legHeadline } from './headline.ts'
+import { headlineTells, headlineText, legHeadline } from './headline.ts'
 import type { LegView } from './legs.ts'
 import { listed } from './limits.ts'
 import { measuredTable, objectsText } from './measured.ts'
@@ -18,9 +18,15 @@ export function legSections(
 ): Section[] {
   const sections: Section[] = []
   const { failure, measured } = view
+  const brief = !options.alone
   if (!options.alone) sections.push({ text: `#### ${legHeadline(view, false)}` })
   if (failure?.failure !== undefined) {
-    sections.push({ text: failureText(failure.failure) })
+    sections.push({
+      text: failureText(failure.failure, {
+        brief,
+        told: headlineTells(view) && failure.failure.what.length <= headlineText,
+      }),
+    })
     const evidence = failureEvidence(failure.failure)
     if (evidence !== undefined) sections.push({ text: evidence, shed: shed.evidence, name: 'evidence' })
   }
@@ -28,7 +34,7 @@ export function legSections(
   if (torn !== undefined && torn.status !== 'done') {
     const left = torn.leftovers.length > 0 ? ` Left on the cluster: ${objectsText(torn.leftovers)}.` : ''
     sections.push({
-      text: `⚠️ **Teardown ${torn.status}.** ${torn.failure === undefined ? '' : failureText(torn.failure)}${left}`,
+      text: `⚠️ **Teardown ${torn.status}.** ${torn.failure === undefined ? '' : failureText(torn.failure, { brief })}${left}`,
     })
   }
   if (measured !== undefined) {
@@ -39,7 +45,7 @@ export function legSections(
         shed: shed.figures,
         name: 'figures of some legs',
       })
-      sections.push({ text: legend(view) })
+      sections.push({ text: legend(view, brief) })
     }
     const all = figuresOfAll(steps)
     if (all !== undefined)
@@ -49,7 +55,7 @@ export function legSections(
         name: 'the table of all steps',
       })
   }
-  const repeats = failedRepeats(view)
+  const repeats = failedRepeats(view, brief)
   if (repeats !== '') sections.push({ text: repeats })
   if (
     measured !== undefined &&
@@ -69,19 +75,19 @@ export function legSections(
     })
   }
   sections.push({
-    text: fold('What was measured', measuredTable(view)),
+    text: fold(measured === undefined ? 'What was to be measured' : 'What was measured', measuredTable(view)),
     shed: shed.measured,
     name: 'what was measured',
   })
   return sections
 }
 
-function legend(view: LegView): string {
+function legend(view: LegView, brief: boolean): string {
   const { steps, done } = view.measured!.summary
   const n = [...new Set(steps.map(step => step.n))]
   const lines = [
-    `Counts are sums over n = ${n.length === 1 ? n[0] : done.length} repeats of each rate; percentiles are of the requests that completed in all of them, one weight per request, TTFT from the send. Output counts the tokens of completed requests.`,
-    ...loadNotes(steps),
+    `Counts are sums over n = ${plural(n.length === 1 ? n[0]! : done.length, 'repeat')} of each rate; percentiles are of the requests that completed in all of them, one weight per request, TTFT from the send. Output counts the tokens of completed requests.`,
+    ...loadNotes(steps, brief ? 4 : 12),
   ]
   const carried = done.filter(repeat => repeat.carriedOver).map(repeat => repeat.index)
   if (carried.length > 0)
@@ -90,14 +96,14 @@ function legend(view: LegView): string {
 }
 
 /** Failed repeats with their cause; they are in no figure. */
-function failedRepeats(view: LegView): string {
+function failedRepeats(view: LegView, brief: boolean): string {
   const failed = (view.stages.run?.repeats ?? []).filter(repeat => repeat.status !== 'done')
   if (failed.length === 0) return ''
-  const lines = failed.slice(0, listed).map(repeat => {
+  const lines = failed.slice(0, brief ? 3 : listed).map(repeat => {
     const cause =
       repeat.failure === undefined
         ? ''
-        : `: \`${repeat.failure.code}\` ${md(repeat.failure.what, 300)} ${md(repeat.failure.why, 300)}`
+        : `: \`${repeat.failure.code}\` ${md(repeat.failure.what, 300)}${brief ? '' : ` ${md(repeat.failure.why, 300)}`}`
     return `- Repeat ${repeat.index} ${repeat.status}${repeat.exitCode === undefined ? '' : `, exit code ${repeat.exitCode}`}${cause}`
   })
   const rest = failed.length - lines.length

@@ -1,4 +1,4 @@
-import { quantile } from './quantile.ts'
+import { quantileOfSorted } from './quantile.ts'
 import type { Rows } from './step-schema.ts'
 
 /** The same step (position in the profile) of one or more pods and repeats. */
@@ -30,45 +30,64 @@ export interface Metric {
   readonly of: (sample: StepSample) => number | null
 }
 
-type Cells = 'scheduled' | 'sent' | 'firstToken' | 'end' | 'itlMs' | 'outputTokens'
+type Kind = 'ttft-ms' | 'itl-ms' | 'latency-seconds'
 
-/** A value per completed request, absent where a column has no entry. */
-function completedValues(
-  sample: StepSample,
-  value: (cell: (column: Cells) => number | null) => number | null,
-): number[] {
-  const values: number[] = []
+/** A figure of one request; absent times give NaN. */
+const figures: Readonly<Record<Kind, (rows: Rows, i: number) => number>> = {
+  /** From the send, not from the scheduled start. */
+  'ttft-ms': (rows, i) => 1000 * since(rows.firstToken[i], rows.sent[i]),
+  /** Mean time between the tokens of a request after its first; what vLLM and WVA call TPOT. */
+  'itl-ms': (rows, i) => rows.itlMs[i] ?? Number.NaN,
+  'latency-seconds': (rows, i) => since(rows.end[i], rows.sent[i]),
+}
+const since = (later: number | null | undefined, earlier: number | null | undefined): number =>
+  later == null || earlier == null ? Number.NaN : later - earlier
+
+/** Sorted once per sample and kind: the percentiles of a row share them. */
+const sortedOf = new WeakMap<StepSample, Partial<Record<Kind, Float64Array>>>()
+
+/** The figure of every completed request that has one, ascending. */
+function sorted(sample: StepSample, kind: Kind): Float64Array {
+  const known = sortedOf.get(sample) ?? {}
+  sortedOf.set(sample, known)
+  const before = known[kind]
+  if (before !== undefined) return before
+  const figure = figures[kind]
+  const values = new Float64Array(countOf(sample, 'c'))
+  let n = 0
   for (const rows of sample.rows) {
-    for (const [i, status] of rows.status.entries()) {
-      if (status !== 'c') continue
-      const v = value(column => rows[column][i] ?? null)
-      if (v !== null) values.push(v)
+    for (let i = 0; i < rows.status.length; i++) {
+      if (rows.status[i] !== 'c') continue
+      const value = figure(rows, i)
+      if (!Number.isNaN(value)) values[n++] = value
     }
   }
-  return values
+  const result = values.subarray(0, n).sort()
+  known[kind] = result
+  return result
 }
 
-const difference = (later: number | null, earlier: number | null): number | null =>
-  later === null || earlier === null ? null : later - earlier
-const scaled = (value: number | null, factor: number): number | null => (value === null ? null : value * factor)
-
-/** TTFT from the send, not from the scheduled start, ms. */
-const ttftMs = (sample: StepSample): number[] =>
-  completedValues(sample, cell => scaled(difference(cell('firstToken'), cell('sent')), 1000))
-/** Mean time between the tokens of a request after its first, ms; what vLLM and WVA call TPOT. */
-const itlMs = (sample: StepSample): number[] => completedValues(sample, cell => cell('itlMs'))
-const latencySeconds = (sample: StepSample): number[] =>
-  completedValues(sample, cell => difference(cell('end'), cell('sent')))
-
-const countOf = (sample: StepSample, status: 'c' | 'i' | 'e'): number =>
-  sample.rows.reduce((sum, rows) => sum + rows.status.filter(s => s === status).length, 0)
+function countOf(sample: StepSample, status: 'c' | 'i' | 'e'): number {
+  let n = 0
+  for (const rows of sample.rows) for (const s of rows.status) if (s === status) n += 1
+  return n
+}
 
 /** Output tokens of completed requests / step length: tokens of requests that were cut off served nobody. */
 function outputRate(sample: StepSample): number | null {
   if (sample.sampled || sample.rows.length === 0) return null
-  const tokens = completedValues(sample, cell => cell('outputTokens'))
-  if (tokens.length === 0 && countOf(sample, 'c') > 0) return null
-  return tokens.reduce((sum, n) => sum + n, 0) / (sample.seconds * sample.repeats)
+  let tokens = 0
+  let known = 0
+  for (const rows of sample.rows) {
+    for (let i = 0; i < rows.status.length; i++) {
+      const produced = rows.outputTokens[i]
+      if (rows.status[i] !== 'c' || produced == null) continue
+      tokens += produced
+      known += 1
+    }
+  }
+  if (known === 0 && countOf(sample, 'c') > 0) return null
+  return tokens / (sample.seconds * sample.repeats)
 }
 
 const count = (id: string, label: string, direction: Metric['direction'], of: Metric['of']): Metric => ({
@@ -80,20 +99,14 @@ const count = (id: string, label: string, direction: Metric['direction'], of: Me
   completedOnly: false,
   of,
 })
-const latency = (
-  id: string,
-  label: string,
-  unit: 'ms' | 's',
-  p: number,
-  values: (sample: StepSample) => number[],
-): Metric => ({
+const latency = (id: string, label: string, unit: 'ms' | 's', p: number, kind: Kind): Metric => ({
   id,
   label,
   unit,
   direction: 'lower',
   kind: 'figure',
   completedOnly: true,
-  of: sample => (sample.sampled ? null : quantile(values(sample), p)),
+  of: sample => (sample.sampled ? null : quantileOfSorted(sorted(sample, kind), p)),
 })
 /** Counts of a sampled report would be too small. */
 const counted = (status: 'c' | 'i' | 'e') => (sample: StepSample) => (sample.sampled ? null : countOf(sample, status))
@@ -107,12 +120,12 @@ export const metrics: readonly Metric[] = [
   count('completed', 'Completed', 'higher', counted('c')),
   count('incomplete', 'Incomplete', 'lower', counted('i')),
   count('errored', 'Errored', 'lower', counted('e')),
-  latency('ttft-p50', 'TTFT p50', 'ms', 0.5, ttftMs),
-  latency('ttft-p95', 'TTFT p95', 'ms', 0.95, ttftMs),
-  latency('itl-p50', 'ITL p50', 'ms', 0.5, itlMs),
-  latency('itl-p95', 'ITL p95', 'ms', 0.95, itlMs),
-  latency('latency-p50', 'Request latency p50', 's', 0.5, latencySeconds),
-  latency('latency-p95', 'Request latency p95', 's', 0.95, latencySeconds),
+  latency('ttft-p50', 'TTFT p50', 'ms', 0.5, 'ttft-ms'),
+  latency('ttft-p95', 'TTFT p95', 'ms', 0.95, 'ttft-ms'),
+  latency('itl-p50', 'ITL p50', 'ms', 0.5, 'itl-ms'),
+  latency('itl-p95', 'ITL p95', 'ms', 0.95, 'itl-ms'),
+  latency('latency-p50', 'Request latency p50', 's', 0.5, 'latency-seconds'),
+  latency('latency-p95', 'Request latency p95', 's', 0.95, 'latency-seconds'),
   {
     id: 'output-rate',
     label: 'Output',

@@ -339,7 +339,7 @@ describe('what goes wrong is seen in status and events', () => {
   test('ImagePullBackOff, and the pod runs once the image is there', async () => {
     const namespace = await freshNamespace()
     const fault = { match: 'registry.test/absent', kind: 'missing' } as const
-    sandbox.imageFaults.push(fault)
+    sandbox.faults.images.push(fault)
     create(podObject(namespace, 'p', { containers: [{ ...shell('true'), image: 'registry.test/absent:1' }] }))
     await sandbox.until('ErrImagePull', () => statusOf(namespace, 'p')?.state.waiting?.reason === 'ErrImagePull')
     await sandbox.until(
@@ -350,7 +350,7 @@ describe('what goes wrong is seen in status and events', () => {
     expect(sandbox.events(namespace).join('\n')).toMatch(
       /Failed Pod\/p: Failed to pull image "registry.test\/absent:1": .*registry.test\/absent:1: not found/,
     )
-    sandbox.imageFaults.splice(sandbox.imageFaults.indexOf(fault), 1)
+    sandbox.faults.images.splice(sandbox.faults.images.indexOf(fault), 1)
     await succeeded(namespace, 'p')
   })
 
@@ -508,7 +508,7 @@ describe('containers', () => {
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata: { name: 'files', namespace },
-      data: { 'run.sh': '#!/bin/sh\ncat /data/sub/file; echo "$RESULT|$URL|$1"\n', 'notes.txt': 'see /data/sub' },
+      data: { 'run.sh': '#!/bin/sh\ncat /data/sub/file; echo "$RESULT|$URL|$1"\n', 'notes.txt': 'see /data/sub\n' },
     })
     create({
       apiVersion: 'v1',

@@ -82,10 +82,8 @@ export interface Sandbox {
   readonly kubeconfig: string
   readonly kubeconfigFile: string
   readonly workDir: string
-  /** Of the API server. */
-  readonly faults: Faults
-  /** May be changed at any time; tags `missing` and `crash` are always broken. */
-  readonly imageFaults: ImageFault[]
+  /** May be changed at any time. Images with the tags `missing` and `crash` are broken from the start. */
+  readonly faults: { readonly api: Faults; readonly images: ImageFault[] }
   /** From now on no pod reaches that `host:port` of `hosts`. */
   blockHost(host: string): void
   /** One line per object, `apiVersion Kind namespace/name`, sorted; cluster-scoped objects without `namespace/`. */
@@ -212,8 +210,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
       workDir,
       kubeconfigFile,
       kubeconfig: api.kubeconfig(),
-      faults: api.faults,
-      imageFaults: images.faults,
+      faults: { api: api.faults, images: images.faults },
     },
     blockHost: host => network.block(host),
     snapshot: () =>

@@ -4,7 +4,7 @@ import { inClusterClient } from '../gateway/in-cluster.ts'
 import { Informer } from '../gateway/informer.ts'
 import { poolTarget, readyAddress, selects } from '../gateway/pods.ts'
 import { best, loadOf, type ReplicaLoad } from './scorer.ts'
-import { bindAddress, fetchText, flagsOf, onTerminate } from './wire.ts'
+import { bindAddress, drainOnTerminate, fetchText, flagsOf } from './wire.ts'
 
 /**
  * The endpoint picker: watches the pods of its pool, scrapes them while there is traffic, and names the best one to
@@ -86,10 +86,7 @@ const metrics = http.createServer((_request, response) => {
 })
 picker.listen(port('grpc-port', 9002), host)
 metrics.listen(port('metrics-port', 9090), host)
-onTerminate(() => {
-  ending.abort()
-  process.exit(0)
-})
+drainOnTerminate(picker, () => ending.abort())
 void pools.run(ending.signal)
 void pods.run(ending.signal)
 void scrape()

@@ -1,6 +1,6 @@
 import http from 'node:http'
 import type { GatewayConfig, PoolBackend } from '../gateway/config.ts'
-import { bindAddress, fetchText, forward, onTerminate } from './wire.ts'
+import { bindAddress, drainOnTerminate, fetchText, forward } from './wire.ts'
 
 /**
  * The gateway's data plane. Its configuration comes from the controller as lines of JSON over one long request, the
@@ -79,10 +79,7 @@ subscribe()
 const traffic = http.createServer((request, response) => void serve(request, response))
 traffic.keepAliveTimeout = 75_000
 const status = http.createServer((_request, response) => void response.writeHead(config === undefined ? 503 : 200).end())
-onTerminate(() => {
-  traffic.close(() => process.exit(0))
-  traffic.closeIdleConnections()
-})
+drainOnTerminate(traffic)
 traffic.listen(trafficPort, host)
 status.listen(statusPort, host, () => {
   const ports = [traffic, status].map(s => (s.address() as { port: number }).port)

@@ -1,5 +1,5 @@
 import http from 'node:http'
-import { bindAddress, flagsOf, forward, onTerminate } from './wire.ts'
+import { bindAddress, drainOnTerminate, flagsOf, forward } from './wire.ts'
 
 // The proxy in front of vLLM in the same pod: everything passes, and nothing but 502 is heard while vLLM is down.
 const flags = flagsOf(process.argv.slice(2))
@@ -14,10 +14,7 @@ const server = http.createServer((request, response) => {
   })
 })
 server.keepAliveTimeout = 75_000
-onTerminate(() => {
-  server.close(() => process.exit(0))
-  server.closeIdleConnections()
-})
+drainOnTerminate(server)
 server.listen(Number(flags.get('port') ?? 8000), host, () => {
   say(`starting on ${host}:${(server.address() as { port: number }).port}, decoder ${vllmHost}:${vllmPort}, connector ${flags.get('connector') ?? 'nixlv2'}`)
 })

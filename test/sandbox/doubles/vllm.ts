@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Engine, parametersFrom, type Sequence } from './engine.ts'
 import { parseServe } from './vllm-args.ts'
 import { VllmMetrics } from './vllm-metrics.ts'
-import { bindAddress, fetchText, onTerminate, route } from './wire.ts'
+import { bindAddress, drainOnTerminate, fetchText, route } from './wire.ts'
 
 /** A request that is being answered. */
 interface Open {
@@ -203,11 +203,7 @@ const server = http.createServer((request, response) => {
 })
 server.keepAliveTimeout = 75_000
 
-onTerminate(() => {
-  log(`Shutting down, ${open.size} request(s) in flight.`)
-  server.close(() => process.exit(0))
-  server.closeIdleConnections()
-})
+drainOnTerminate(server, () => log(`Shutting down, ${open.size} request(s) in flight.`))
 
 log(`Starting the vLLM API server double for ${name}, not a real engine: queueing model ${JSON.stringify(parameters)}, speed ${speed}`)
 await sleep(Number(process.env.SIM_START_SECONDS ?? 0) * 1000)

@@ -82,14 +82,17 @@ export function flagsOf(argv: readonly string[]): Map<string, string> {
   return found
 }
 
-/** Ends the process when asked to, after `drain` has let the open work finish. */
-export function onTerminate(drain: () => void): void {
-  let asked = false
+/** When asked to end: refuses new connections, lets open requests finish, then exits with 0. */
+export function drainOnTerminate(server: http.Server, asked: () => void = () => undefined): void {
+  let ending = false
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      if (asked) return
-      asked = true
-      drain()
+      if (ending) return
+      ending = true
+      asked()
+      server.close(() => process.exit(0))
+      // A kept-alive connection becomes idle only when its last answer is through.
+      setInterval(() => server.closeIdleConnections(), 20)
     })
   }
 }

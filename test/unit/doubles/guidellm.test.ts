@@ -194,7 +194,7 @@ ${more}`
     const stuck = await programs.vllm({ SIM_STEP_MS: '5000' })
     const { read } = await guidellm('stuck', scenario('backend_kwargs: {timeout: 0.5}', '[4]').replace(url, stuck.url))
     const { errored } = read().benchmarks[0]!.requests
-    expect(errored.length).toBeGreaterThan(5)
+    expect(errored.length).toBeGreaterThanOrEqual(4)
     expect(errored[0]).toMatchObject({ request_latency: null, time_to_first_token_ms: null, info: { status: 'errored', error: '' } })
   })
 

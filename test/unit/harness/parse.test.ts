@@ -3,10 +3,11 @@ import { parseReport } from '../../../src/harness/parse.ts'
 import { measure } from '../../../src/results/metrics.ts'
 import type { Step } from '../../../src/results/schema.ts'
 import { failureOf } from './failure-of.ts'
-import { parsed, raw, readText, reduced, type ReportName } from './fixture.ts'
+import { parsed, type ReportName, raw, readText, reduced } from './fixture.ts'
 
 const versions: ReportName[] = ['0.4.0', '0.5', '0.6', '0.7']
-const figures = (step: Step) => measure({ rate: step.rate, seconds: step.seconds, repeats: 1, rows: [step.rows], sampled: step.sampled })
+const figures = (step: Step) =>
+  measure({ rate: step.rate, seconds: step.seconds, repeats: 1, rows: [step.rows], sampled: step.sampled })
 
 test.each([
   ['0.4.0', undefined],
@@ -15,14 +16,28 @@ test.each([
   ['0.7', '0.7.3'],
 ] as const)('a report of guidellm %s is recognised by what it contains', async (line, guidellmVersion) => {
   const report = await parsed(line)
-  expect(report).toMatchObject({ line, guidellmVersion, model: 'sim/model', target: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/) })
-  expect(report.steps.map(s => [s.index, s.rate, s.seconds])).toEqual([[0, 1, 8], [1, 2, 8], [2, 4, 8], [3, 8, 8]])
+  expect(report).toMatchObject({
+    line,
+    guidellmVersion,
+    model: 'sim/model',
+    target: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+  })
+  expect(report.steps.map(s => [s.index, s.rate, s.seconds])).toEqual([
+    [0, 1, 8],
+    [1, 2, 8],
+    [2, 4, 8],
+    [3, 8, 8],
+  ])
 })
 
 test('the version that a report states is not believed: a 0.6 layout that says 0.5.0.dev0 is read as 0.6', async () => {
   const report = raw('0.6')
   report.metadata.guidellm_version = '0.5.0.dev0'
-  expect(parseReport(await readText(JSON.stringify(report)))).toMatchObject({ line: '0.6', guidellmVersion: '0.5.0.dev0', model: 'sim/model' })
+  expect(parseReport(await readText(JSON.stringify(report)))).toMatchObject({
+    line: '0.6',
+    guidellmVersion: '0.5.0.dev0',
+    model: 'sim/model',
+  })
 })
 
 test('0.8 keeps the layout of 0.7 and is read', async () => {
@@ -57,7 +72,10 @@ test.each(versions)('columns of %s have one entry per request, in order of sched
 
 test('request latency is read in seconds, the other latencies in ms', async () => {
   const step = (await parsed('0.5')).steps[0]!
-  const records = raw('0.5').benchmarks[0].requests.successful as { request_latency: number; time_to_first_token_ms: number }[]
+  const records = raw('0.5').benchmarks[0].requests.successful as {
+    request_latency: number
+    time_to_first_token_ms: number
+  }[]
   const median = (values: number[]) => values.sort((a, b) => a - b)[Math.ceil(values.length / 2) - 1]!
   expect(figures(step)['latency-p50']).toBeCloseTo(median(records.map(r => r.request_latency)), 4)
   expect(figures(step)['ttft-p50']).toBeCloseTo(median(records.map(r => r.time_to_first_token_ms)), 2)
@@ -68,7 +86,8 @@ test('ITL is guidellm inter-token latency; its time per output token, which hold
   const { rows } = (await parsed('0.5')).steps[3]!
   const completed = rows.itlMs.filter((_v, i) => rows.status[i] === 'c')
   type Record = { inter_token_latency_ms: number; time_per_output_token_ms: number }
-  const own = (field: keyof Record) => benchmark.requests.successful.map((r: Record) => Number(r[field].toFixed(4))).sort()
+  const own = (field: keyof Record) =>
+    benchmark.requests.successful.map((r: Record) => Number(r[field].toFixed(4))).sort()
   expect([...completed].sort()).toEqual(own('inter_token_latency_ms'))
   expect([...completed].sort()).not.toEqual(own('time_per_output_token_ms'))
 })
@@ -76,7 +95,13 @@ test('ITL is guidellm inter-token latency; its time per output token, which hold
 test('no data is null, not 0.0: where every request failed, guidellm writes a TTFT of 0 ms', async () => {
   expect(raw('all failed').benchmarks[0].metrics.time_to_first_token_ms.successful.median).toBe(0)
   for (const step of (await parsed('all failed')).steps) {
-    expect(figures(step)).toMatchObject({ completed: 0, 'ttft-p50': null, 'ttft-p95': null, 'itl-p50': null, 'latency-p50': null })
+    expect(figures(step)).toMatchObject({
+      completed: 0,
+      'ttft-p50': null,
+      'ttft-p95': null,
+      'itl-p50': null,
+      'latency-p50': null,
+    })
     expect(figures(step).errored! + figures(step).incomplete!).toBe(step.rate * step.seconds)
     expect(step.rows.firstToken.every(t => t === null)).toBe(true)
   }
@@ -87,7 +112,8 @@ test('latencies are of completed requests: a cut-off request with a first token 
   const cutAfterToken = step.rows.status.filter((s, i) => s === 'i' && step.rows.firstToken[i] !== null).length
   expect(cutAfterToken).toBeGreaterThan(0)
   const without = structuredClone(step)
-  for (const [i, status] of step.rows.status.entries()) if (status === 'i') without.rows.firstToken[i] = without.rows.itlMs[i] = null
+  for (const [i, status] of step.rows.status.entries())
+    if (status === 'i') without.rows.firstToken[i] = without.rows.itlMs[i] = null
   expect(figures(without)).toEqual(figures(step))
 })
 
@@ -102,9 +128,14 @@ test('counts come from the records: request_totals leaves out the request at the
 test('output tokens per second are tokens of completed requests / step length, not the mean that guidellm states', async () => {
   const step = (await parsed('saturated')).steps[3]!
   const benchmark = raw('saturated').benchmarks[3]
-  const tokens = benchmark.requests.successful.reduce((sum: number, r: { output_tokens: number }) => sum + r.output_tokens, 0)
+  const tokens = benchmark.requests.successful.reduce(
+    (sum: number, r: { output_tokens: number }) => sum + r.output_tokens,
+    0,
+  )
   expect(figures(step)['output-rate']).toBeCloseTo(tokens / 10, 6)
-  expect(Math.abs(figures(step)['output-rate']! / benchmark.metrics.output_tokens_per_second.successful.mean - 1)).toBeGreaterThan(0.005)
+  expect(
+    Math.abs(figures(step)['output-rate']! / benchmark.metrics.output_tokens_per_second.successful.mean - 1),
+  ).toBeGreaterThan(0.005)
 })
 
 test('output tokens of a request that was cut off are those that had arrived', async () => {
@@ -119,7 +150,8 @@ test('output tokens of a request that was cut off are those that had arrived', a
 test('the requested length is read from a Python repr up to 0.5 and from JSON from 0.6 on', async () => {
   for (const version of versions) {
     const { rows } = (await parsed(version)).steps[3]!
-    for (const [i, status] of rows.status.entries()) if (status === 'c') expect(rows.requestedTokens[i]).toBe(rows.outputTokens[i])
+    for (const [i, status] of rows.status.entries())
+      if (status === 'c') expect(rows.requestedTokens[i]).toBe(rows.outputTokens[i])
     expect(rows.requestedTokens.every(n => n !== null && n > 0)).toBe(true)
   }
 })
@@ -152,14 +184,22 @@ test('a file with fewer records than guidellm counted is marked as sampled and g
 test('steps are matched by rate: a profile that a constraint ended early has no step for the missing rate', async () => {
   const report = raw('0.5')
   report.benchmarks.splice(1, 1)
-  expect(parseReport(await readText(JSON.stringify(report))).steps.map(s => [s.index, s.rate])).toEqual([[0, 1], [2, 4], [3, 8]])
+  expect(parseReport(await readText(JSON.stringify(report))).steps.map(s => [s.index, s.rate])).toEqual([
+    [0, 1],
+    [2, 4],
+    [3, 8],
+  ])
 })
 
 test('a profile that goes up and down again keeps its steps apart', async () => {
   const report = raw('0.5')
   report.args.rate = [1, 2, 1]
   report.benchmarks = [report.benchmarks[0], report.benchmarks[1], structuredClone(report.benchmarks[0])]
-  expect(parseReport(await readText(JSON.stringify(report))).steps.map(s => [s.index, s.rate])).toEqual([[0, 1], [1, 2], [2, 1]])
+  expect(parseReport(await readText(JSON.stringify(report))).steps.map(s => [s.index, s.rate])).toEqual([
+    [0, 1],
+    [1, 2],
+    [2, 1],
+  ])
 })
 
 test('parsing a reduced report that was written and read again gives the same steps', async () => {
@@ -172,13 +212,21 @@ test('parsing a reduced report that was written and read again gives the same st
 
 test.each([
   ['0.3', { benchmarks: [{ run_stats: {}, args: {} }] }, 'guidellm 0.3 or older'],
-  ['before 0.4', { args: { output_formats: ['json'], target: 'http://x' }, benchmarks: [{}] }, 'development version before 0.4'],
+  [
+    'before 0.4',
+    { args: { output_formats: ['json'], target: 'http://x' }, benchmarks: [{}] },
+    'development version before 0.4',
+  ],
   ['unknown', { metadata: { version: 9 }, results: [], benchmarks: [{}] }, 'metadata, results, benchmarks'],
   ['no benchmarks', { metadata: { version: 1 }, args: {} }, 'no list `benchmarks`'],
   ['empty', { metadata: { version: 1 }, args: { target: 'http://x' }, benchmarks: [] }, 'an empty list'],
 ])('a layout that cannot be read is refused, naming what was found: %s', async (_name, report, found) => {
   const failure = await failureOf(async () => parseReport(await readText(JSON.stringify(report))))
-  expect(failure).toMatchObject({ code: 'RESULTS', why: expect.stringContaining(found), next: expect.stringContaining('harness-image') })
+  expect(failure).toMatchObject({
+    code: 'RESULTS',
+    why: expect.stringContaining(found),
+    next: expect.stringContaining('harness-image'),
+  })
 })
 
 test('a benchmark without a rate, without records or without totals is refused, naming it', async () => {
@@ -187,7 +235,9 @@ test('a benchmark without a rate, without records or without totals is refused, 
     change(report.benchmarks[1])
     return (await failureOf(async () => parseReport(await readText(JSON.stringify(report))))).why
   }
-  expect(await broken(b => Object.assign(b, { config: { strategy: { type_: 'throughput' } } }))).toContain('benchmark 1 of strategy "throughput"')
+  expect(await broken(b => Object.assign(b, { config: { strategy: { type_: 'throughput' } } }))).toContain(
+    'benchmark 1 of strategy "throughput"',
+  )
   expect(await broken(b => Object.assign(b, { requests: null }))).toContain('benchmark 1 without `requests`')
   expect(await broken(b => Object.assign(b, { metrics: {} }))).toContain('benchmark 1 without `metrics.request_totals`')
 })

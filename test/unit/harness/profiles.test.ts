@@ -3,8 +3,12 @@ import { parse } from 'yaml'
 import { builtInProfiles, plannedSeconds, renderProfile } from '../../../src/harness/profiles.ts'
 import { failureOf } from './failure-of.ts'
 
-const stack = { target: 'http://infra-llmdbench-inference-gateway-istio.ns.svc.cluster.local:80', model: 'meta-llama/Llama-3.1-8B' }
-const render = (template: string, overrides: Record<string, unknown> = {}, seed = 43) => renderProfile(template, stack, overrides, { seed })
+const stack = {
+  target: 'http://infra-llmdbench-inference-gateway-istio.ns.svc.cluster.local:80',
+  model: 'meta-llama/Llama-3.1-8B',
+}
+const render = (template: string, overrides: Record<string, unknown> = {}, seed = 43) =>
+  renderProfile(template, stack, overrides, { seed })
 const minimal = `profile: constant
 rate: [1]
 max_seconds: 10
@@ -37,20 +41,31 @@ data:
   samples: 1000
 random_seed: 43
 `)
-  expect(profile).toEqual({ profile: 'chatbot_synthetic', rates: [1, 2, 4, 8], secondsPerRate: 120, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) })
+  expect(profile).toEqual({
+    profile: 'chatbot_synthetic',
+    rates: [1, 2, 4, 8],
+    secondsPerRate: 120,
+    sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
+  })
   expect(plannedSeconds(profile)).toBe(480)
 })
 
 test('the identity of a workload is its meaning: not its target, model, seed, comments or order of keys', () => {
   const { sha256 } = render('chatbot_synthetic').profile
-  expect(renderProfile('chatbot_synthetic', { target: 'http://other:1', model: 'a/b' }, {}, { seed: 7 }).profile.sha256).toBe(sha256)
+  expect(
+    renderProfile('chatbot_synthetic', { target: 'http://other:1', model: 'a/b' }, {}, { seed: 7 }).profile.sha256,
+  ).toBe(sha256)
   const reordered = `# mine\n${builtInProfiles.chatbot_synthetic!.split('\n').slice(2, 6).reverse().join('\n')}\n${builtInProfiles.chatbot_synthetic!.split('\n').slice(6).join('\n')}`
   expect(render(reordered).profile.sha256).toBe(sha256)
   expect(render('chatbot_synthetic', { rate: [1, 2, 4] }).profile.sha256).not.toBe(sha256)
 })
 
 test('B58: target and model are filled in, in a placeholder, in place of a literal, or where the profile has none', () => {
-  for (const text of [minimal, `target: http://my-laptop:8000\nmodel: other/model\n${minimal}`, `target: REPLACE_ENV_LLMDBENCH_HARNESS_STACK_ENDPOINT_URL\n${minimal}`]) {
+  for (const text of [
+    minimal,
+    `target: http://my-laptop:8000\nmodel: other/model\n${minimal}`,
+    `target: REPLACE_ENV_LLMDBENCH_HARNESS_STACK_ENDPOINT_URL\n${minimal}`,
+  ]) {
     expect(parse(render(text).yaml)).toMatchObject({ ...stack, random_seed: 43 })
   }
 })
@@ -66,7 +81,11 @@ test('B58: a placeholder takes its default, REPLACE_COMMA a comma, and comments 
 
 test('B58: an unresolved placeholder fails, naming it', async () => {
   const failure = await failureOf(() => render(minimal.replace('10', 'REPLACE_ENV_MY_SECONDS')))
-  expect(failure).toMatchObject({ code: 'INPUT', what: expect.stringContaining('REPLACE_ENV_MY_SECONDS'), next: expect.stringContaining('REPLACE_ENV_MY_SECONDS++++default=') })
+  expect(failure).toMatchObject({
+    code: 'INPUT',
+    what: expect.stringContaining('REPLACE_ENV_MY_SECONDS'),
+    next: expect.stringContaining('REPLACE_ENV_MY_SECONDS++++default='),
+  })
 })
 
 test('a model name from the cluster cannot add keys to a profile', async () => {
@@ -77,9 +96,19 @@ test('a model name from the cluster cannot add keys to a profile', async () => {
 })
 
 test('B59: overrides address YAML keys by dotted path, and lists are values', () => {
-  const { yaml, profile } = render('chatbot_synthetic', { rate: [0.5, 3], max_seconds: 20, 'data.prompt_tokens': 100, 'data.prompt_tokens_max': 200, warmup: 0.1 })
+  const { yaml, profile } = render('chatbot_synthetic', {
+    rate: [0.5, 3],
+    max_seconds: 20,
+    'data.prompt_tokens': 100,
+    'data.prompt_tokens_max': 200,
+    warmup: 0.1,
+  })
   expect(profile).toMatchObject({ rates: [0.5, 3], secondsPerRate: 20 })
-  expect(parse(yaml)).toMatchObject({ rate: [0.5, 3], warmup: 0.1, data: { prompt_tokens: 100, prompt_tokens_max: 200, prompt_tokens_min: 10, output_tokens: 1024 } })
+  expect(parse(yaml)).toMatchObject({
+    rate: [0.5, 3],
+    warmup: 0.1,
+    data: { prompt_tokens: 100, prompt_tokens_max: 200, prompt_tokens_min: 10, output_tokens: 1024 },
+  })
 })
 
 test.each([
@@ -99,7 +128,11 @@ test.each([
 })
 
 test.each([
-  ['data that lost its indentation', minimal.replaceAll('  ', ''), '`prompt_tokens` stands at the top and belongs below `data:`'],
+  [
+    'data that lost its indentation',
+    minimal.replaceAll('  ', ''),
+    '`prompt_tokens` stands at the top and belongs below `data:`',
+  ],
   ['no data', minimal.slice(0, minimal.indexOf('data:')), '`data` must be a map'],
   ['the 0.7 form', 'spec:\n  profile: {kind: constant}\n', 'guidellm 0.7'],
   ['another strategy', minimal.replace('constant', 'throughput'), 'only constant offers the same load'],

@@ -32,7 +32,10 @@ const literal = fc.letrec<{ value: Literal }>(tie => ({
     fc.integer(),
     fc.string({ unit: fc.constantFrom('a', "'", '"', '\\', '\n', '{', '}', ',', ':', ' ', 'é', '日', '\x07') }),
     fc.array(tie('value') as fc.Arbitrary<Literal>, { maxLength: 4 }),
-    fc.dictionary(fc.constantFrom('prompt', 'max_tokens', "it's", 'a"b', '__proto__'), tie('value') as fc.Arbitrary<Literal>),
+    fc.dictionary(
+      fc.constantFrom('prompt', 'max_tokens', "it's", 'a"b', '__proto__'),
+      tie('value') as fc.Arbitrary<Literal>,
+    ),
   ),
 })).value
 
@@ -47,7 +50,18 @@ test('every repr of plain data is read back to the data', () => {
 
 test('any other text gives undefined and never throws', () => {
   fc.assert(fc.property(fc.string(), text => void parsePythonLiteral(text)))
-  for (const text of ['', '{', "{'a': }", "{'a': 1", "{'a' 1}", "'unclosed", "'escaped\\'", 'import os', '[1, 2', "{'a': __import__('os')}"]) {
+  for (const text of [
+    '',
+    '{',
+    "{'a': }",
+    "{'a': 1",
+    "{'a' 1}",
+    "'unclosed",
+    "'escaped\\'",
+    'import os',
+    '[1, 2',
+    "{'a': __import__('os')}",
+  ]) {
     expect(parsePythonLiteral(text)).toBeUndefined()
   }
 })

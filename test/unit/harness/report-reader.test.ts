@@ -1,10 +1,11 @@
 import { expect, test } from '@jest/globals'
 import { readReport } from '../../../src/harness/report-reader.ts'
 import { failureOf } from './failure-of.ts'
-import { raw, readText, reduced, type ReportName, reportNames, reports, stream } from './fixture.ts'
+import { type ReportName, raw, readText, reduced, reportNames, reports, stream } from './fixture.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: guidellm's own layout
-const records = (report: any): any[] => report.benchmarks.flatMap((b: any) => Object.values(b.requests).flat().filter(Boolean))
+const records = (report: any): any[] =>
+  report.benchmarks.flatMap((b: { requests: object }) => Object.values(b.requests).flat().filter(Boolean))
 
 test.each(reportNames)('the reduced report of %s holds no prompt and no completion', async name => {
   const before = records(raw(name))
@@ -34,17 +35,31 @@ test('everything but texts is as guidellm wrote it', async () => {
 })
 
 test('a report in chunks of any size is read the same', async () => {
-  const text = JSON.stringify({ args: { note: 'é "x" 日本 \\' }, benchmarks: [{ requests: { successful: [{ request_args: '{"max_tokens": 7, "prompt": "日本"}', output: 'x' }] } }] })
+  const text = JSON.stringify({
+    args: { note: 'é "x" 日本 \\' },
+    benchmarks: [{ requests: { successful: [{ request_args: '{"max_tokens": 7, "prompt": "日本"}', output: 'x' }] } }],
+  })
   const whole = await readText(text)
   for (const size of [1, 2, 3, 7, 50]) expect(await readText(text, size)).toEqual(whole)
-  expect(whole).toMatchObject({ args: { note: 'é "x" 日本 \\' }, benchmarks: [{ requests: { successful: [{ request_args: '{"max_tokens":7}', output: null }] } }] })
+  expect(whole).toMatchObject({
+    args: { note: 'é "x" 日本 \\' },
+    benchmarks: [{ requests: { successful: [{ request_args: '{"max_tokens":7}', output: null }] } }],
+  })
 })
 
 test('NaN and Infinity, which Python writes and JSON does not know, are read as null', async () => {
-  const text = '{"benchmarks": [{"a": NaN, "b": [Infinity, -Infinity, -1.5], "c": "NaN -Infinity: NaN", "requests": {"successful": [{"request_latency": NaN}]}}]}'
+  const text =
+    '{"benchmarks": [{"a": NaN, "b": [Infinity, -Infinity, -1.5], "c": "NaN -Infinity: NaN", "requests": {"successful": [{"request_latency": NaN}]}}]}'
   for (const size of [1, 2, 5, 1000]) {
     expect(await readText(text, size)).toMatchObject({
-      benchmarks: [{ a: null, b: [null, null, -1.5], c: 'NaN -Infinity: NaN', requests: { successful: [{ request_latency: null }] } }],
+      benchmarks: [
+        {
+          a: null,
+          b: [null, null, -1.5],
+          c: 'NaN -Infinity: NaN',
+          requests: { successful: [{ request_latency: null }] },
+        },
+      ],
     })
   }
 })
@@ -69,18 +84,31 @@ test('a traceback is dropped and a long error is cut: both may quote the prompt'
 })
 
 test.each(['', '   \n'])('an empty file (%j) is named as empty', async text => {
-  expect(await failureOf(() => readText(text))).toMatchObject({ code: 'RESULTS', what: expect.stringContaining('is empty') })
+  expect(await failureOf(() => readText(text))).toMatchObject({
+    code: 'RESULTS',
+    what: expect.stringContaining('is empty'),
+  })
 })
 
 test('a truncated file is named as truncated wherever it was cut, with its size', async () => {
   const text = JSON.stringify(raw('0.5')).slice(0, 300_000)
   for (const length of [1, 10, 5000, 299_999]) {
     const failure = await failureOf(() => readText(text.slice(0, length)))
-    expect(failure).toMatchObject({ code: 'RESULTS', what: expect.stringContaining(`truncated: it ends after ${Buffer.byteLength(text.slice(0, length))} bytes`) })
+    expect(failure).toMatchObject({
+      code: 'RESULTS',
+      what: expect.stringContaining(`truncated: it ends after ${Buffer.byteLength(text.slice(0, length))} bytes`),
+    })
   }
 })
 
-test.each(['<html>504 Gateway Time-out</html>', 'Traceback (most recent call last):', '[1, 2]', '"text"', '{"benchmarks": [Nope]}', '{} trailing'])('%s is named as not JSON', async text => {
+test.each([
+  '<html>504 Gateway Time-out</html>',
+  'Traceback (most recent call last):',
+  '[1, 2]',
+  '"text"',
+  '{"benchmarks": [Nope]}',
+  '{} trailing',
+])('%s is named as not JSON', async text => {
   const failure = await failureOf(() => readText(text))
   expect(failure).toMatchObject({ code: 'RESULTS', what: expect.stringContaining('not JSON') })
   expect(failure.evidence[0]).toContain(JSON.stringify(text.slice(0, 10)).slice(1, -1))

@@ -47,7 +47,14 @@ export const stepOf = (requests: readonly Request[], change: Partial<Step> = {})
 export const steady = (n: number, rate: number, seconds = 0.5, tokens = 11): Request[] =>
   Array.from({ length: n }, (_, i) => {
     const scheduled = (i + 1) / rate
-    return { scheduled, firstToken: scheduled + 0.1, lastToken: scheduled + seconds, end: scheduled + seconds, outputTokens: tokens, itlMs: ((seconds - 0.1) * 1000) / (tokens - 1) }
+    return {
+      scheduled,
+      firstToken: scheduled + 0.1,
+      lastToken: scheduled + seconds,
+      end: scheduled + seconds,
+      outputTokens: tokens,
+      itlMs: ((seconds - 0.1) * 1000) / (tokens - 1),
+    }
   })
 
 export const repeatOf = (index: number, steps: readonly Step[], change: Partial<Repeat> = {}): Repeat => ({
@@ -61,7 +68,9 @@ export const repeatOf = (index: number, steps: readonly Step[], change: Partial<
   clockOffsetMs: 0,
   guidellmVersion: '0.5.0',
   steps: [...steps],
-  events: [{ at: 1_700_000_000_000, kind: 'Deployment', type: 'ADDED', name: 'decode', desired: 2, replicas: 2, ready: 2 }],
+  events: [
+    { at: 1_700_000_000_000, kind: 'Deployment', type: 'ADDED', name: 'decode', desired: 2, replicas: 2, ready: 2 },
+  ],
   ...change,
 })
 
@@ -85,15 +94,33 @@ export const legOf = (repeats: readonly Repeat[], change: Partial<LegDocument> =
     accelerator: { key: 'nvidia.com/gpu.product', value: 'NVIDIA-H100-80GB-HBM3' },
     settingsHash: '0123456789ab',
     images: {
-      vllm: { reference: 'ghcr.io/llm-d/llm-d-cuda:v0.4.0', imageID: `ghcr.io/llm-d/llm-d-cuda@sha256:${'9c1f'.repeat(16)}` },
+      vllm: {
+        reference: 'ghcr.io/llm-d/llm-d-cuda:v0.4.0',
+        imageID: `ghcr.io/llm-d/llm-d-cuda@sha256:${'9c1f'.repeat(16)}`,
+      },
       harness: { reference: 'ghcr.io/llm-d/llm-d-benchmark:v0.4.0' },
     },
-    workload: { profile: 'chatbot_synthetic', sha256: 'a1'.repeat(32), rates: [1, 2, 4, 8], secondsPerRate: 120, seed: 42, repeats: 2, parallelism: 1 },
+    workload: {
+      profile: 'chatbot_synthetic',
+      sha256: 'a1'.repeat(32),
+      rates: [1, 2, 4, 8],
+      secondsPerRate: 120,
+      seed: 42,
+      repeats: 2,
+      parallelism: 1,
+    },
     guidellmVersion: '0.5.0',
     startupProbe: { initialDelaySeconds: 5, periodSeconds: 5, failureThreshold: 360 },
     slo: { ttftMs: 1000, tpotMs: 10, attainment: 0.95 },
   },
-  run: { repository: 'llm-d/llm-d', runId: '123', sha: '8d1cb6e8d1cb6e8d1cb6e8d1cb6e8d1cb6e8d1cb', prNumber: 7, jobName: 'bench', url: 'https://github.com/llm-d/llm-d/actions/runs/123' },
+  run: {
+    repository: 'llm-d/llm-d',
+    runId: '123',
+    sha: '8d1cb6e8d1cb6e8d1cb6e8d1cb6e8d1cb6e8d1cb',
+    prNumber: 7,
+    jobName: 'bench',
+    url: 'https://github.com/llm-d/llm-d/actions/runs/123',
+  },
   timings: { endpoint: 2.31, load: 1043.2 },
   clientLimits: { maxConcurrency: 960, requestTimeoutSeconds: 120 },
   leftovers: [],

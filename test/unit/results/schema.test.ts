@@ -25,7 +25,9 @@ test('a leg without figures is valid at every stage and in every state', () => {
   const failure = failureRecord({ code: 'IMAGE_PULL', what: 'w', why: 'y', next: 'n', evidence: ['e'] })
   const bare = { model: 'm', namespace: 'n', wva: false, images: {} }
   for (const stage of ['standup', 'run', 'teardown'] as const) {
-    expect(problemsOf(legOf([], { stage, status: 'failed', failure, identity: bare, run: {}, timings: {} }))).toEqual([])
+    expect(problemsOf(legOf([], { stage, status: 'failed', failure, identity: bare, run: {}, timings: {} }))).toEqual(
+      [],
+    )
     expect(problemsOf(legOf([], { stage, status: 'cancelled', identity: bare }))).toEqual([])
   }
 })
@@ -39,13 +41,46 @@ test.each<[string, (leg: LegDocument) => unknown, string]>([
   ['an attempt of 0', leg => ({ ...leg, attempt: 0 }), '/attempt'],
   ['a date that is none', leg => ({ ...leg, createdAt: '<script>' }), '/createdAt'],
   ['a negative time', leg => ({ ...leg, timings: { load: -1 } }), '/timings/load'],
-  ['a failure code that does not exist', leg => ({ ...leg, failure: { code: 'EVIL', what: '', why: '', next: '', evidence: [] } }), '/failure/code'],
+  [
+    'a failure code that does not exist',
+    leg => ({ ...leg, failure: { code: 'EVIL', what: '', why: '', next: '', evidence: [] } }),
+    '/failure/code',
+  ],
   ['a rate of 0', leg => ({ ...leg, repeats: [repeatOf(1, [stepOf([], { rate: 0 })])] }), '/repeats/0/steps/0/rate'],
-  ['a status that does not exist', leg => ({ ...leg, repeats: [repeatOf(1, [stepOf([{ scheduled: 1, status: 'x' as 'c' }])])] }), '/repeats/0/steps/0/rows/status/0'],
-  ['a hash that is none', leg => Object.assign(structuredClone(leg), { repeats: [repeatOf(1, [{ ...stepOf([]), rows: { ...stepOf([]).rows, promptHash: ['@everyone'] } }])] }), '/repeats/0/steps/0/rows/promptHash/0'],
-  ['columns of unequal length', leg => Object.assign(structuredClone(leg), { repeats: [repeatOf(1, [{ ...stepOf([]), rows: { ...stepOf([]).rows, sent: [1] } }])] }), 'rows/sent: 1 entries, not 0'],
-  ['a repeat that occurs twice', leg => ({ ...leg, repeats: [repeatOf(1, []), repeatOf(1, [])] }), 'repeat 1 occurs twice'],
-  ['an event of another kind', leg => ({ ...leg, repeats: [repeatOf(1, [], { events: [{ at: 1, kind: 'Node', type: 'ADDED', name: 'n' } as never] })] }), '/repeats/0/events/0'],
+  [
+    'a status that does not exist',
+    leg => ({ ...leg, repeats: [repeatOf(1, [stepOf([{ scheduled: 1, status: 'x' as 'c' }])])] }),
+    '/repeats/0/steps/0/rows/status/0',
+  ],
+  [
+    'a hash that is none',
+    leg =>
+      Object.assign(structuredClone(leg), {
+        repeats: [repeatOf(1, [{ ...stepOf([]), rows: { ...stepOf([]).rows, promptHash: ['@everyone'] } }])],
+      }),
+    '/repeats/0/steps/0/rows/promptHash/0',
+  ],
+  [
+    'columns of unequal length',
+    leg =>
+      Object.assign(structuredClone(leg), {
+        repeats: [repeatOf(1, [{ ...stepOf([]), rows: { ...stepOf([]).rows, sent: [1] } }])],
+      }),
+    'rows/sent: 1 entries, not 0',
+  ],
+  [
+    'a repeat that occurs twice',
+    leg => ({ ...leg, repeats: [repeatOf(1, []), repeatOf(1, [])] }),
+    'repeat 1 occurs twice',
+  ],
+  [
+    'an event of another kind',
+    leg => ({
+      ...leg,
+      repeats: [repeatOf(1, [], { events: [{ at: 1, kind: 'Node', type: 'ADDED', name: 'n' } as never] })],
+    }),
+    '/repeats/0/events/0',
+  ],
   ['no object', () => null, '/'],
   ['a list', () => [], '/'],
 ])('%s is a problem, with its place', (_name, change, place) => {
@@ -64,7 +99,13 @@ test('whatever is checked, the check returns, and lists at most 20 problems', ()
 })
 
 test('a failure is cut to what a leg takes', () => {
-  const failure = failureRecord({ code: 'HARNESS', what: 'x'.repeat(1e6), why: '', next: '', evidence: Array.from({ length: 5000 }, () => 'y'.repeat(50_000)) })
+  const failure = failureRecord({
+    code: 'HARNESS',
+    what: 'x'.repeat(1e6),
+    why: '',
+    next: '',
+    evidence: Array.from({ length: 5000 }, () => 'y'.repeat(50_000)),
+  })
   expect(problemsOf(legOf([], { failure }))).toEqual([])
 })
 
