@@ -1,9 +1,9 @@
 import { UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { inventoryName, type KubeObject, specHashAnnotation, stackLabel } from '../stack/kube.ts'
-import { type Api, pause } from './api.ts'
+import type { Api } from './api.ts'
 import { ApiError, explainApiError, isForbidden } from './api-error.ts'
-import { apply, get, isOurs, remove } from './objects.ts'
+import { apply, get, isOurs, remove, waitUntilGone } from './objects.ts'
 import { describe, kindOf } from './resources.ts'
 
 export interface ApplyResult {
@@ -63,12 +63,13 @@ export async function applyStack(
     }
     let fresh = before === undefined
     if (before && object.kind === 'Job') {
-      if (!jobMustBeReplaced(before, object)) {
+      const newVolume = result.created.some(name => name.startsWith('PersistentVolumeClaim '))
+      if (!newVolume && !jobMustBeReplaced(before, object)) {
         result.unchanged.push(describe(object))
         return
       }
       await remove(api, before, { signal: options.signal, propagation: 'Foreground' })
-      await gone(api, before, options.signal)
+      await waitUntilGone(api, before, options.signal)
       fresh = true
     }
     let after: KubeObject
@@ -83,24 +84,32 @@ export async function applyStack(
   }
   const inventory = objects.filter(o => o.metadata.name === inventoryName)
   for (const object of inventory) await one(object)
-  const settled = await Promise.allSettled(objects.filter(o => !inventory.includes(o)).map(one))
+  const started = new Map<string, Promise<void>>()
+  const start = (object: KubeObject): Promise<void> => {
+    const before = objects.filter(other => needs(object, other) && other !== object)
+    const promise = started.get(keyOf(object)) ?? Promise.all(before.map(start)).then(() => one(object))
+    started.set(keyOf(object), promise)
+    return promise
+  }
+  const settled = await Promise.allSettled(objects.filter(o => !inventory.includes(o)).map(start))
   const failed = settled.filter(s => s.status === 'rejected')
   if (failed.length > 0) throw failed[0]!.reason
   return result
+}
+
+/**
+ * The two edges of an apply: istiod reads a Gateway's ConfigMap when it first renders it and is not told later, and
+ * whether the download must run again depends on whether its volume is a new one.
+ */
+function needs(object: KubeObject, other: KubeObject): boolean {
+  if (object.kind === 'Gateway') return other.kind === 'ConfigMap' && other.metadata.name === object.metadata.name
+  return object.kind === 'Job' && other.kind === 'PersistentVolumeClaim'
 }
 
 function jobMustBeReplaced(before: KubeObject, wanted: KubeObject): boolean {
   const conditions = (before.status as { conditions?: { type: string; status: string }[] } | undefined)?.conditions ?? []
   const failed = conditions.some(c => c.type === 'Failed' && c.status === 'True')
   return failed || before.metadata.annotations?.[specHashAnnotation] !== wanted.metadata.annotations?.[specHashAnnotation]
-}
-
-async function gone(api: Api, object: KubeObject, signal: AbortSignal): Promise<void> {
-  for (let delay = 100; ; delay = Math.min(delay * 2, 2000)) {
-    const live = await get(api, kindOf(object), object.metadata.namespace, object.metadata.name, signal)
-    if (!live || live.metadata.uid !== object.metadata.uid) return
-    await pause(delay, signal)
-  }
 }
 
 function explainApply(error: unknown, object: KubeObject): unknown {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { UserError, type FailureCode } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type KubeObject, stackLabel } from '../stack/kube.ts'
+import { placed, restrictedContainer, restrictedPod } from '../stack/object.ts'
 import type { PodPlacement } from '../stack/spec.ts'
 import type { Api } from './api.ts'
 import { podEvidence } from './diagnose.ts'
@@ -69,6 +70,7 @@ export async function probe(
     runId: string
     image: string
     placement: PodPlacement
+    openShift: boolean
     /** Retries end after this long. */
     seconds: number
     code: FailureCode
@@ -119,7 +121,7 @@ export async function probe(
   }
 }
 
-function probePod(options: { stack: string; runId: string; namespace: string; image: string; placement: PodPlacement }, command: string[]): KubeObject {
+function probePod(options: { stack: string; runId: string; namespace: string; image: string; placement: PodPlacement; openShift: boolean }, command: string[]): KubeObject {
   const { placement } = options
   return {
     apiVersion: 'v1',
@@ -137,18 +139,15 @@ function probePod(options: { stack: string; runId: string; namespace: string; im
       restartPolicy: 'Never',
       automountServiceAccountToken: false,
       terminationGracePeriodSeconds: 0,
-      ...(placement.tolerations.length > 0 ? { tolerations: placement.tolerations } : {}),
-      ...(Object.keys(placement.nodeSelector).length > 0 ? { nodeSelector: placement.nodeSelector } : {}),
-      ...(placement.priorityClass === undefined ? {} : { priorityClassName: placement.priorityClass }),
-      ...(placement.imagePullSecret === undefined ? {} : { imagePullSecrets: [{ name: placement.imagePullSecret }] }),
-      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
+      ...placed(placement),
+      securityContext: restrictedPod(options),
       containers: [
         {
           name: 'probe',
           image: options.image,
           command,
           resources: { requests: { cpu: '100m', memory: '64Mi' }, limits: { memory: '256Mi' } },
-          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+          securityContext: { ...restrictedContainer },
         },
       ],
     },

@@ -1,6 +1,7 @@
 import { type FailureCode, UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { KubeObject } from '../stack/kube.ts'
+import { podVerdict } from '../stack/pod-readiness.ts'
 import { readiness } from '../stack/readiness.ts'
 import type { Api } from './api.ts'
 import { withPodEvidence } from './diagnose.ts'
@@ -57,6 +58,7 @@ export async function waitReady(
     last = sentence
   }
   let pods: KubeObject[] = []
+  let events: KubeObject[] = []
   try {
     return await observer.until(
       view => {
@@ -67,6 +69,7 @@ export async function waitReady(
         }
         const around = related(view, live)
         pods = around.pods
+        events = around.events
         const verdict = readiness(live, around)
         if (verdict.state === 'ready') {
           say('ready')
@@ -84,7 +87,7 @@ export async function waitReady(
           }
           if (scaleUpComing(around.events) || Date.now() - shortSince < options.patience.scheduleMs) return undefined
         }
-        throw new UserError(verdict.code, `${label} did not become ready.`, { why: verdict.why, next: verdict.next })
+        throw new UserError(verdict.code, `${label} did not become ready.`, { why: verdict.why, next: verdict.next, evidence: verdict.evidence ?? [] })
       },
       {
         timeoutMs: expectation.timeoutMs,
@@ -98,17 +101,14 @@ export async function waitReady(
     )
   } catch (error) {
     if (options.signal.aborted) throw error
-    throw await withPodEvidence(error, api, suspects(pods))
+    throw await withPodEvidence(error, api, suspects(pods, events))
   }
 }
 
-/** The pods that are not ready, newest trouble first; all when none stands out. */
-function suspects(pods: readonly KubeObject[]): KubeObject[] {
-  const notReady = pods.filter(p => {
-    const conditions = (p.status as { conditions?: { type: string; status: string }[] } | undefined)?.conditions ?? []
-    return !conditions.some(c => c.type === 'Ready' && c.status === 'True')
-  })
-  return (notReady.length > 0 ? notReady : [...pods]).slice(0, 2)
+/** The pods that explain the verdict first, then the ones that are not ready; two are enough to read. */
+function suspects(pods: readonly KubeObject[], events: readonly KubeObject[]): KubeObject[] {
+  const rank = { failed: 0, waiting: 1, ready: 2 } as const
+  return [...pods].sort((a, b) => rank[podVerdict(a, events).state] - rank[podVerdict(b, events).state]).slice(0, 2)
 }
 
 /** A cluster autoscaler or Karpenter has said that a node is on its way. */

@@ -1,5 +1,5 @@
 import type { Api } from '../cluster/api.ts'
-import { get, list, mergePatch, remove } from '../cluster/objects.ts'
+import { get, list, mergePatch, remove, waitUntilGone } from '../cluster/objects.ts'
 import { removeStack } from '../cluster/remove.ts'
 import type { Kind } from '../cluster/resources.ts'
 import type { Inputs } from '../inputs.ts'
@@ -33,7 +33,7 @@ export async function removeOwnStack(api: Api, session: Session<Inputs>): Promis
     return
   }
   const removal = await removeStack(api, {
-    namespaces: [...new Set([namespace.model, namespace.harness])],
+    namespaces: [...new Set([namespace.model, namespace.harness, inventory.harnessNamespace])],
     stack: inventory.stack,
     deep: false,
     purge: false,
@@ -60,6 +60,7 @@ export async function removeHarness(api: Api, session: Session<Inputs>): Promise
   const lists = await Promise.all((['Pod', 'ConfigMap'] as Kind[]).map(kind => list(api, kind, namespace, { labelSelector, signal })))
   const objects = lists.flatMap(l => l.items)
   await Promise.all(objects.map(o => remove(api, o, { graceSeconds: 1, signal })))
+  await Promise.all(objects.map(o => waitUntilGone(api, o, signal)))
   log.info(`post: removed ${objects.length} harness object(s) of run ${session.runId}`)
 }
 

@@ -4,9 +4,9 @@ import { discover, missingRights } from '../cluster/discover.ts'
 import { get, list } from '../cluster/objects.ts'
 import { UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { defaultStorageClass, gpuFit, isSimulated, pickAccelerator } from '../platform/nodes.ts'
+import { defaultStorageClass, gpuFit, isSimulated, onlyGpuNodes, pickAccelerator } from '../platform/nodes.ts'
 import { neededReviews, type ReviewMode, rightText } from '../platform/rbac.ts'
-import { missing, neededGroupVersions, platformFailure } from '../platform/requirements.ts'
+import { isOpenShift, missing, neededGroupVersions, platformFailure } from '../platform/requirements.ts'
 import type { KubeObject } from '../stack/kube.ts'
 
 export interface Seen {
@@ -14,6 +14,21 @@ export interface Seen {
   readonly storageClass: string | undefined
   readonly simulated: boolean
   readonly namespaceExists: boolean
+  readonly gpuNodesOnly: boolean
+  readonly openShift: boolean
+}
+
+/** OpenShift is told by its Route API. */
+const openShiftGroup = 'route.openshift.io/v1'
+
+/** What run has to know of the nodes; without the right to list them, the careful answers. */
+export async function clusterFacts(
+  api: Api,
+  accelerator: { key: string } | undefined,
+  signal: AbortSignal,
+): Promise<{ simulated: boolean; gpuNodesOnly: boolean; openShift: boolean }> {
+  const [nodes, groups] = await Promise.all([optional(api, 'Node', signal), discover(api, [openShiftGroup], signal)])
+  return { simulated: isSimulated(nodes), gpuNodesOnly: onlyGpuNodes(nodes, accelerator), openShift: isOpenShift(groups.map(g => g.group)) }
 }
 
 /** Reads a cluster-scoped list that is optional: without the right to it the answer is undefined. */
@@ -62,13 +77,15 @@ export async function standupPreflight(
     gpus: number
     replicas: number
     gatewayClass: string
+    /** Pods of this stack stand where the new ones will. */
+    stack: string
     signal: AbortSignal
     log: Log
   },
 ): Promise<Seen> {
   const { signal, log } = request
   const [groups, nodes, classes, gatewayClasses, exists] = await Promise.all([
-    discover(api, neededGroupVersions, signal),
+    discover(api, [...neededGroupVersions, openShiftGroup], signal),
     optional(api, 'Node', signal),
     request.needsStorage ? optional(api, 'StorageClass', signal) : undefined,
     optional(api, 'GatewayClass', signal).catch(() => undefined),
@@ -86,11 +103,16 @@ export async function standupPreflight(
         if (isForbidden(error)) return undefined
         throw explainApiError(error, 'listing pods of all namespaces')
       })
-    const fit = gpuFit(nodes, pods ?? [], request.gpus, request.replicas, accelerator)
-    if (!fit.ok) {
-      log.warning(`GPU capacity: ${fit.why}`)
-    }
+    const fit = gpuFit(nodes, pods ?? [], request.gpus, request.replicas, accelerator, request.stack)
+    if (!fit.ok) log.warning(`GPU capacity: ${fit.why}`)
   }
   const storageClass = request.needsStorage ? defaultStorageClass(classes, request.storageClass) : undefined
-  return { accelerator, storageClass, simulated: isSimulated(nodes), namespaceExists: exists }
+  return {
+    accelerator,
+    storageClass,
+    simulated: isSimulated(nodes),
+    namespaceExists: exists,
+    gpuNodesOnly: onlyGpuNodes(nodes, accelerator),
+    openShift: isOpenShift(groups.map(g => g.group)),
+  }
 }

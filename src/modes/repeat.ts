@@ -6,9 +6,9 @@ import { exec } from '../cluster/exec.ts'
 import { podEvidence } from '../cluster/diagnose.ts'
 import { fetchFolder } from '../cluster/files.ts'
 import { wholeLog } from '../cluster/logs.ts'
-import { get, isOurs, remove } from '../cluster/objects.ts'
+import { isOurs, remove, waitUntilGone } from '../cluster/objects.ts'
 import { Observer, type View } from '../cluster/observer.ts'
-import { collectionPath, type Kind, kindOf } from '../cluster/resources.ts'
+import { collectionPath, kindOf } from '../cluster/resources.ts'
 import { asFailure, UserError } from '../errors.ts'
 import { harnessObjects } from '../harness/pod.ts'
 import { parseReport } from '../harness/parse.ts'
@@ -33,6 +33,9 @@ export interface RepeatContext {
   readonly hfSecret: boolean
   readonly waitMs: number
   readonly template: string
+  readonly profileName: string
+  readonly gpuNodesOnly: boolean
+  readonly openShift: boolean
 }
 
 /**
@@ -123,7 +126,7 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
   for (let i = 1; i <= inputs.parallelism; i++) {
     // Decision 7: pod j of a parallel run uses seed + 1000 j + repeat.
     const seed = inputs.seed + index + 1000 * (i - 1)
-    const rendered = renderProfile(context.template, { target: context.target, model: context.model }, inputs.workloadOverrides, { seed })
+    const rendered = renderProfile(context.template, { target: context.target, model: context.model, name: context.profileName }, inputs.workloadOverrides, { seed })
     const objects = harnessObjects({
       namespace: inputs.namespace.harness,
       stack: context.stack?.stack ?? `endpoint-${session.runId}`,
@@ -139,7 +142,8 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
       placement: inputs.placement,
       resources: inputs.harnessResources,
       hfSecret: context.hfSecret,
-      ...(context.stack?.accelerator ? { avoidNodes: context.stack.accelerator } : {}),
+      ...(context.stack?.accelerator && !context.gpuNodesOnly ? { avoidNodes: context.stack.accelerator } : {}),
+      openShift: context.openShift,
       resultsDir: resultsDir(session, index, i),
     })
     for (const object of objects) {
@@ -240,7 +244,7 @@ async function collect(context: RepeatContext, index: number, i: number, of: num
   const folder = path.join(session.out, 'raw', `r${index}-${i}`)
   const target = { namespace: pod.metadata.namespace!, pod: pod.metadata.name, container: 'results' }
   const files = await fetchFolder(api, target, resultsDir(session, index, i), folder, { signal: session.signal, log: session.log })
-  const slug = `${fileSlug(session, context.model, index)}${of > 1 ? `.${i}` : ''}`
+  const slug = `${fileSlug(context, index)}${of > 1 ? `.${i}` : ''}`
   const results = path.join(resultsFolder, `r${index}`, 'results')
   const analysis = path.join(resultsFolder, `r${index}`, 'analysis')
   await mkdir(results, { recursive: true })
@@ -292,10 +296,10 @@ async function harnessFailed(context: RepeatContext, pod: KubeObject, exitCode: 
 }
 
 /** `<model>.<namespace>.<leg>.<profile>.r<k>`, safe in a file name (B70). */
-function fileSlug(session: Session<RunInputs>, model: string, index: number): string {
+function fileSlug(context: RepeatContext, index: number): string {
+  const { session } = context
   const part = (text: string) => text.replace(/[^A-Za-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 60)
-  const profile = path.basename(session.inputs.workload).replace(/\.ya?ml(\.in)?$/, '')
-  return [model, session.inputs.namespace.model, session.leg, profile].map(part).concat(`r${index}`).join('.')
+  return [context.model, session.inputs.namespace.model, session.leg, context.profileName].map(part).concat(`r${index}`).join('.')
 }
 
 function imagesOf(view: View, decode: string): Record<string, { reference: string; imageID?: string }> {
@@ -330,11 +334,7 @@ async function removeAll(api: Api, created: readonly KubeObject[], log: Session<
     created.filter(o => isOurs(o)).map(async object => {
       try {
         await remove(api, object, { signal, graceSeconds: 1 })
-        for (;;) {
-          const live = await get(api, object.kind as Kind, object.metadata.namespace, object.metadata.name, signal)
-          if (live === undefined || live.metadata.uid !== object.metadata.uid) return
-          await new Promise(resolve => setTimeout(resolve, 100))
-        }
+        await waitUntilGone(api, object, signal)
       } catch (error) {
         log.warning(`${object.kind} ${object.metadata.name} may still be there: ${(error as Error).message}`)
       }

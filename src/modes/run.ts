@@ -2,18 +2,17 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Api } from '../cluster/api.ts'
 import { explainApiError, isForbidden } from '../cluster/api-error.ts'
-import { get, list, mergePatch } from '../cluster/objects.ts'
+import { get, mergePatch } from '../cluster/objects.ts'
 import { probe } from '../cluster/probe.ts'
 import { asFailure, type Failure, UserError } from '../errors.ts'
 import { plannedSeconds, renderProfile, type Workload } from '../harness/profiles.ts'
 import type { RunInputs } from '../inputs.ts'
-import { isSimulated } from '../platform/nodes.ts'
 import type { Repeat } from '../results/schema.ts'
 import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
 import { inventoryName } from '../stack/kube.ts'
 import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
-import { checkRights } from './preflight.ts'
+import { checkRights, clusterFacts } from './preflight.ts'
 import { type RepeatContext, runRepeat } from './repeat.ts'
 import { findInventory, noStack, openCluster, type Outcome, type Session, Timings } from './session.ts'
 import { checkAnswer } from './smoke.ts'
@@ -52,11 +51,13 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     if (found === undefined && inputs.endpoint.kind !== 'url') throw noStack(inputs.namespace.model)
     stack = found?.inventory
     await checkRights(api, 'run', [inputs.namespace.model, inputs.namespace.harness], signal, log)
-    simulated = await clusterIsSimulated(api, signal)
+    const facts = await clusterFacts(api, stack?.accelerator, signal)
+    simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
-    const target = await timings.measure('endpoint', () => log.group('Endpoint', () => findEndpoint(api, session, stack)))
+    const target = await timings.measure('endpoint', () => log.group('Endpoint', () => findEndpoint(api, session, stack, facts.openShift)))
     const model = target.model
-    const rendered = renderProfile(await templateOf(session), { target: target.url, model }, inputs.workloadOverrides, { seed: inputs.seed })
+    const template = await templateOf(session)
+    const rendered = renderProfile(template, { target: target.url, model, name: profileName(inputs.workload) }, inputs.workloadOverrides, { seed: inputs.seed })
     workload = rendered.profile
     const seconds = plannedSeconds(workload)
     log.info(
@@ -75,7 +76,10 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       resultsFolder,
       hfSecret,
       waitMs: inputs.waitTimeoutMs ?? (seconds + repeatOverheadSeconds) * 1000,
-      template: await templateOf(session),
+      template,
+      profileName: profileName(inputs.workload),
+      gpuNodesOnly: facts.gpuNodesOnly,
+      openShift: facts.openShift,
     }
     for (let index = 1; index <= inputs.repeats; index++) {
       const repeat = await timings.measure('load', () => log.group(`Repeat ${index} of ${inputs.repeats}`, () => runRepeat(context, index)))
@@ -109,11 +113,14 @@ const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder:
 /** B77: nothing is created; the profile is rendered against a mock target. */
 async function planOnly(session: Session<RunInputs>): Promise<Outcome> {
   const { inputs, log } = session
-  const rendered = renderProfile(await templateOf(session), { target: 'http://mock:1234', model: inputs.model }, inputs.workloadOverrides, { seed: inputs.seed })
+  const rendered = renderProfile(await templateOf(session), { target: 'http://mock:1234', model: inputs.model, name: profileName(inputs.workload) }, inputs.workloadOverrides, { seed: inputs.seed })
   await writeFile(path.join(session.out, 'plan.yaml'), rendered.yaml)
   log.info(`dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`)
   return { outputs: { endpoint: 'http://mock:1234', 'plan-path': path.join(session.out, 'plan.yaml') } }
 }
+
+/** Name of a profile: its file name without folders and endings. */
+export const profileName = (workload: string): string => path.basename(workload).replace(/\.ya?ml(\.in)?$/, '')
 
 /** A built-in profile's name stays a name; anything else is a file of the repository. */
 async function templateOf(session: Session<RunInputs>): Promise<string> {
@@ -132,16 +139,7 @@ async function templateOf(session: Session<RunInputs>): Promise<string> {
   }
 }
 
-async function clusterIsSimulated(api: Api, signal: AbortSignal): Promise<boolean> {
-  try {
-    return isSimulated((await list(api, 'Node', undefined, { signal })).items)
-  } catch (error) {
-    if (isForbidden(error)) return false
-    throw error
-  }
-}
-
-async function findEndpoint(api: Api, session: Session<RunInputs>, stack: Inventory | undefined): Promise<{ url: string; model: string }> {
+async function findEndpoint(api: Api, session: Session<RunInputs>, stack: Inventory | undefined, openShift: boolean): Promise<{ url: string; model: string }> {
   const { inputs, log, signal } = session
   const url = await endpointOf(api, inputs.endpoint, { namespace: inputs.namespace.model, ...(stack ? { gateway: stack.gateway } : {}), signal })
   const [answer] = await probe(api, [{ url }], {
@@ -150,6 +148,7 @@ async function findEndpoint(api: Api, session: Session<RunInputs>, stack: Invent
     runId: session.runId,
     image: inputs.images.harness,
     placement: inputs.placement,
+    openShift,
     seconds: endpointAttemptSeconds,
     code: 'HARNESS',
     signal,

@@ -37,6 +37,7 @@ export async function smokeTest(api: Api, spec: StackSpec, endpoint: string, ses
       runId: session.runId,
       image: spec.images.harness,
       placement: spec.placement,
+      openShift: spec.openShift ?? false,
       seconds: smokeSeconds,
       code: 'SMOKE',
       signal: session.signal,

@@ -15,7 +15,7 @@ import type { StandupInputs } from '../inputs.ts'
 import { buildSpec, settingsOf } from '../paths/build.ts'
 import { inventory, keepAnnotation } from '../stack/inventory.ts'
 import { fieldManager, inventoryName, type KubeObject, stackLabel } from '../stack/kube.ts'
-import { names } from '../stack/names.ts'
+import { modelLabel, names, stackName } from '../stack/names.ts'
 import type { StackSpec } from '../stack/spec.ts'
 import { redact, stackObjects } from '../stack/stack.ts'
 import { legDocument } from './leg.ts'
@@ -51,6 +51,7 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
             gpus: settings.tensorParallel,
             replicas: inputs.replicas,
             gatewayClass: settings.gateway.className,
+            stack: stackName(inputs.release, modelLabel(inputs.namespace.model, inputs.model)),
             signal,
             log,
           }),
@@ -173,12 +174,13 @@ async function waitForStack(api: Api, spec: StackSpec, session: Session<StandupI
   const gateway = 'Look at the conditions of the Gateway and the HTTPRoute, and at the log of istiod.'
   try {
     await Promise.all([
-      ...(['Pod', 'Deployment', 'Job', 'Gateway', 'HTTPRoute', 'InferencePool'] as const).map(kind => observer.watch(kind, { labelSelector })),
+      ...(['Pod', 'Deployment', 'Job', 'Gateway', 'HTTPRoute', 'InferencePool', 'PersistentVolumeClaim'] as const).map(kind => observer.watch(kind, { labelSelector })),
       observer.watch('ReplicaSet', { labelSelector }),
       observer.watch('Event'),
     ])
     const download = spec.source.kind === 'pvc' ? wait('Job', n.downloadJob, downloadMs, 'MODEL_DOWNLOAD', 'Raise `timeouts.download`, or look at the log of the download pod.') : undefined
     const waits = [
+      spec.source.kind === 'pvc' ? wait('PersistentVolumeClaim', n.modelClaim, downloadMs, 'MODEL_DOWNLOAD', 'Look at the events of the claim.') : undefined,
       download,
       wait('Gateway', n.gateway, gatesMs, 'GATEWAY', gateway),
       wait('HTTPRoute', n.route, gatesMs, 'GATEWAY', gateway),

@@ -23,9 +23,9 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
   let stack: Inventory | undefined
   try {
-    const namespaces = [...new Set([inputs.namespace.model, inputs.namespace.harness])]
-    await checkRights(api, 'teardown', namespaces, signal, log)
     stack = await readStack(api, inputs.namespace.model, session)
+    const namespaces = [...new Set([inputs.namespace.model, inputs.namespace.harness, ...(stack ? [stack.harnessNamespace] : [])])]
+    await checkRights(api, 'teardown', namespaces, signal, log)
     const request = { namespaces, stack: stack?.stack, deep: inputs.deep, purge: inputs.purge, timeoutMs: goneTimeoutMs, signal, log }
     if (inputs.dryRun) {
       const failures: string[] = []

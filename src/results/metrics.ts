@@ -53,7 +53,7 @@ function sorted(sample: StepSample, kind: Kind): Float64Array {
   const before = known[kind]
   if (before !== undefined) return before
   const figure = figures[kind]
-  const values = new Float64Array(countOf(sample, 'c'))
+  const values = new Float64Array(sample.rows.reduce((sum, rows) => sum + rows.status.length, 0))
   let n = 0
   for (const rows of sample.rows) {
     for (let i = 0; i < rows.status.length; i++) {

@@ -84,7 +84,7 @@ const standupCases: Case[] = [
   {
     name: 'B34: an image that cannot be pulled',
     code: 'IMAGE_PULL',
-    says: ['cannot pull the image of container vllm', 'image-pull-secret', /event (Failed|BackOff)/],
+    says: [/cannot pull the image of container (vllm|wait-for-weights)/, 'image-pull-secret', /event (Failed|BackOff)/],
     inputs: { 'vllm-image': 'ghcr.io/llm-d/llm-d-cuda:missing' },
   },
   {

@@ -336,6 +336,51 @@ describe('what goes wrong is seen in status and events', () => {
     }
   })
 
+  test('delays: a volume made for its first consumer, one image pull per node, and the start of the container add up', async () => {
+    const delays = {
+      schedule: 50,
+      pvcBind: 100,
+      imagePull: (_pod: Pod, image: string) => (image === 'slow:1' ? 200 : 0),
+      containerStart: 50,
+    }
+    const storageClasses = [{ name: 'late', isDefault: true, bindingMode: 'WaitForFirstConsumer' as const }]
+    const slow = await startSandbox({ delays, storageClasses, nodes: [{ name: 'n' }], gateway: false })
+    try {
+      const { store } = slow.api
+      store.create({
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        metadata: { name: 'c', namespace: 'default' },
+        spec: { accessModes: ['ReadWriteMany'], resources: { requests: { storage: '1Gi' } } },
+      })
+      await slow.until('it waits for a consumer', () =>
+        slow.events('default').some(e => e.startsWith('WaitForFirstConsumer')),
+      )
+      const volumes = [{ name: 'v', persistentVolumeClaim: { claimName: 'c' } }]
+      const took = async (name: string) => {
+        const began = performance.now()
+        store.create(podObject('default', name, { volumes, containers: [{ ...shell('true'), image: 'slow:1' }] }))
+        await slow.until(
+          `${name} ends`,
+          () => (store.peek('pods', 'default', name) as Pod).status?.phase === 'Succeeded',
+        )
+        return performance.now() - began
+      }
+      const first = await took('first')
+      expect(first).toBeGreaterThanOrEqual(395)
+      const second = await took('second')
+      expect(second).toBeGreaterThanOrEqual(95)
+      expect(second).toBeLessThan(first - 200)
+      expect(
+        store.peek('persistentvolumeclaims', 'default', 'c')?.metadata.annotations?.[
+          'volume.kubernetes.io/selected-node'
+        ],
+      ).toBe('n')
+    } finally {
+      await slow.close()
+    }
+  })
+
   test('ImagePullBackOff, and the pod runs once the image is there', async () => {
     const namespace = await freshNamespace()
     const fault = { match: 'registry.test/absent', kind: 'missing' } as const

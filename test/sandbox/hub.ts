@@ -32,11 +32,16 @@ export interface Hub {
  */
 export async function startHub(options: HubOptions = {}): Promise<Hub> {
   const gated = options.gated ?? {}
-  const known = new Set([...(options.models ?? ['meta-llama/Llama-3.1-8B', 'facebook/opt-125m']), ...Object.keys(gated)])
+  const known = new Set([
+    ...(options.models ?? ['meta-llama/Llama-3.1-8B', 'facebook/opt-125m']),
+    ...Object.keys(gated),
+  ])
   const tokens = new Set([...Object.values(gated).flat(), ...(options.tokens ?? [])])
   const requests: HubRequest[] = []
   const files = (model: string): Record<string, Buffer> => ({
-    'config.json': Buffer.from(JSON.stringify({ architectures: ['LlamaForCausalLM'], model_type: 'llama', _name_or_path: model })),
+    'config.json': Buffer.from(
+      JSON.stringify({ architectures: ['LlamaForCausalLM'], model_type: 'llama', _name_or_path: model }),
+    ),
     'generation_config.json': Buffer.from('{}'),
     'model.safetensors': Buffer.alloc(options.weightBytes ?? 65_536, 1),
     'original/consolidated.00.pth': Buffer.alloc(options.weightBytes ?? 65_536, 2),
@@ -50,26 +55,52 @@ export async function startHub(options: HubOptions = {}): Promise<Hub> {
     const valid = token !== undefined && tokens.has(token)
     requests.push({ method: request.method!, url: request.url!, authorized: token !== undefined })
     const answer = (status: number, body: unknown, code?: string) =>
-      response.writeHead(status, { 'content-type': 'application/json', ...(code ? { 'x-error-code': code } : {}) }).end(JSON.stringify(body))
+      response
+        .writeHead(status, { 'content-type': 'application/json', ...(code ? { 'x-error-code': code } : {}) })
+        .end(JSON.stringify(body))
 
-    if (url.pathname === '/api/whoami-v2') return void (valid ? answer(200, { type: 'user', name: 'tester' }) : answer(401, { error: 'Invalid credentials' }))
+    if (url.pathname === '/api/whoami-v2')
+      return void (valid
+        ? answer(200, { type: 'user', name: 'tester' })
+        : answer(401, { error: 'Invalid credentials' }))
     const info = /^\/api\/models\/([^/]+\/[^/]+)(?:\/revision\/([^/]+))?$/.exec(url.pathname)
     const file = /^\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(url.pathname)
     const model = info?.[1] ?? file?.[1]
     if (model === undefined) return void answer(404, { error: 'Not found' })
     if (token !== undefined && !valid) return void answer(401, { error: 'Invalid credentials in Authorization header' })
-    if (!known.has(model)) return void (valid ? answer(404, { error: 'Repository not found' }, 'RepoNotFound') : answer(401, { error: 'Invalid username or password.' }))
+    if (!known.has(model))
+      return void (valid
+        ? answer(404, { error: 'Repository not found' }, 'RepoNotFound')
+        : answer(401, { error: 'Invalid username or password.' }))
     if (info) {
       const siblings = Object.entries(files(model)).map(([rfilename, bytes]) => ({ rfilename, size: bytes.length }))
       const sha = createHash('sha1').update(model).digest('hex')
-      return void answer(200, { id: model, modelId: model, gated: model in gated ? 'manual' : false, private: false, sha, siblings })
+      return void answer(200, {
+        id: model,
+        modelId: model,
+        gated: model in gated ? 'manual' : false,
+        private: false,
+        sha,
+        siblings,
+      })
     }
     const access = gated[model]
-    if (access !== undefined && !valid) return void answer(401, { error: `Access to model ${model} is restricted. You must be authenticated to access it.` }, 'GatedRepo')
-    if (access !== undefined && !access.includes(token!)) return void answer(403, { error: `Access to model ${model} is restricted and you are not in the authorized list.` }, 'GatedRepo')
+    if (access !== undefined && !valid)
+      return void answer(
+        401,
+        { error: `Access to model ${model} is restricted. You must be authenticated to access it.` },
+        'GatedRepo',
+      )
+    if (access !== undefined && !access.includes(token!))
+      return void answer(
+        403,
+        { error: `Access to model ${model} is restricted and you are not in the authorized list.` },
+        'GatedRepo',
+      )
     const bytes = files(model)[file![3]!]
     if (bytes === undefined) return void answer(404, { error: 'Entry not found' }, 'EntryNotFound')
-    const send = () => response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': bytes.length }).end(bytes)
+    const send = () =>
+      response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': bytes.length }).end(bytes)
     if (file![3] === 'model.safetensors' && options.downloadMs) setTimeout(send, options.downloadMs)
     else send()
   })

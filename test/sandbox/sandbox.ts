@@ -114,15 +114,16 @@ const delayOf =
 /** Starts a whole cluster in this process: API server, controllers, nodes. Containers are processes of this machine. */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const workDir = options.workDir ?? (await mkdtemp(path.join(tmpdir(), 'bench-sandbox-')))
-  const bin = path.join(workDir, 'bin')
   await mkdir(workDir, { recursive: true })
+  // First, so that its watchdog removes the folder also when the start fails.
+  const processes = new Processes(workDir)
+  const bin = path.join(workDir, 'bin')
   await writeBin(bin, process.execPath)
   const crds = (options.crds ?? platformCrds).filter(c => !options.omitCrds?.includes(`${c.plural}.${c.group}`))
   const api = await startApiServer({ ...options.api, crds })
   const addresses = await Addresses.claim()
   const cluster = new Cluster(api.store)
   const network = new Network(cluster, options.hosts ?? [])
-  const processes = new Processes(workDir)
   const speed = options.speed ?? 1
   const images = new Images(delayOf(options.delays?.imagePull))
   const caFile = path.join(workDir, 'ca.crt')

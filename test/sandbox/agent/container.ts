@@ -28,6 +28,7 @@ export class Container {
   previousLog: ContainerLog | undefined
   readonly #pod: PodContext
   readonly #stop = new AbortController()
+  readonly #begun = Promise.withResolvers<void>()
   #live: Live | undefined
   #id: string | undefined
   #crashes = 0
@@ -37,6 +38,11 @@ export class Container {
     this.spec = spec
     this.kind = kind
     this.state = { waiting: { reason: waits ? 'PodInitializing' : 'ContainerCreating' } }
+  }
+
+  /** Resolves when it has started for the first time: it runs, and its startup probe has passed. */
+  get begun(): Promise<void> {
+    return this.#begun.promise
   }
 
   get status(): ContainerStatus {
@@ -228,6 +234,7 @@ export class Container {
         },
         onStarted: () => {
           this.started = true
+          this.#begun.resolve()
           pod.changed()
         },
         onReady: ready => {

@@ -9,7 +9,6 @@ import {
 } from '../controllers/objects.ts'
 import { Container, type ContainerKind } from './container.ts'
 import type { PodContext } from './node.ts'
-import { pause } from './probes.ts'
 import { checkVolume, MountError } from './volumes.ts'
 
 /** Runs the containers of one pod in the order that Kubernetes has, from its volumes to its last exit. */
@@ -17,6 +16,7 @@ export class PodWorker {
   readonly context: PodContext
   readonly containers: Container[]
   readonly #stop = new AbortController()
+  readonly #stopped = new Promise(resolve => this.#stop.signal.addEventListener('abort', resolve, { once: true }))
   readonly #done: Promise<void>
   readonly #sidecars: Promise<unknown>[] = []
   #initialized = false
@@ -49,7 +49,7 @@ export class PodWorker {
       if (container.kind === 'main') break
       if (container.kind === 'sidecar') {
         this.#sidecars.push(container.run('Always').catch(this.context.problem))
-        await this.#until(() => container.started)
+        await Promise.race([container.begun, this.#stopped])
         continue
       }
       const end = await container.run(policy === 'Never' ? 'Never' : 'OnFailure')
@@ -91,10 +91,6 @@ export class PodWorker {
       await this.context.configChanged((backoffMs / 2) * 2 ** Math.min(failures, 6), this.#stop.signal)
     }
     return false
-  }
-
-  async #until(test: () => boolean): Promise<void> {
-    while (!test() && !this.#stop.signal.aborted) await pause(10, this.#stop.signal)
   }
 
   /** In reverse order, once the others are done; they share what is left of the grace period. */

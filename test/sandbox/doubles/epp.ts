@@ -54,7 +54,9 @@ function refresh(): void {
   }
   if (healthy || !pods.synced) return
   healthy = true
-  health.listen(port('grpc-health-port', 9003), host, () => say(`pool ${poolName} has synced, ${ready.size} endpoint(s) ready`))
+  health.listen(port('grpc-health-port', 9003), host, () =>
+    say(`pool ${poolName} has synced, ${ready.size} endpoint(s) ready`),
+  )
 }
 
 async function scrape(): Promise<void> {
@@ -62,8 +64,11 @@ async function scrape(): Promise<void> {
     await Promise.all(
       [...loads.keys()].map(async endpoint => {
         const [address, target] = endpoint.split(':') as [string, string]
-        const page = await fetchText({ host: address, port: Number(target), path: '/metrics' }, 1_000).catch(() => undefined)
-        if (page?.status === 200 && loads.has(endpoint)) loads.set(endpoint, { endpoint, ...loadOf(page.body), sent: 0 })
+        const page = await fetchText({ host: address, port: Number(target), path: '/metrics' }, 1_000).catch(
+          () => undefined,
+        )
+        if (page?.status === 200 && loads.has(endpoint))
+          loads.set(endpoint, { endpoint, ...loadOf(page.body), sent: 0 })
       }),
     )
   }
@@ -81,7 +86,10 @@ const picker = http.createServer((_request, response) => {
 })
 picker.keepAliveTimeout = 75_000
 const metrics = http.createServer((_request, response) => {
-  const lines = [`inference_pool_ready_pods{name="${poolName}"} ${loads.size}`, `inference_objective_request_total{pool="${poolName}"} ${picks}`]
+  const lines = [
+    `inference_pool_ready_pods{name="${poolName}"} ${loads.size}`,
+    `inference_objective_request_total{pool="${poolName}"} ${picks}`,
+  ]
   response.writeHead(200, { 'content-type': 'text/plain' }).end(`${lines.join('\n')}\n`)
 })
 picker.listen(port('grpc-port', 9002), host)

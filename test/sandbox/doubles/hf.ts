@@ -27,8 +27,14 @@ function request(path: string, token: string | undefined): http.RequestOptions {
 /** The hub's own words for a refusal. */
 function explain(status: number, model: string): never {
   const page = `${hub}/${model}`
-  if (status === 401) fail(`401 Client Error. Repository Not Found or gated for url: ${page}.\nAccess to model ${model} is restricted. You must have access to it and be authenticated to access it. Please log in.`)
-  if (status === 403) fail(`403 Client Error. Cannot access gated repo for url ${page}.\nAccess to model ${model} is restricted and you are not in the authorized list. Visit ${page} to ask for access.`)
+  if (status === 401)
+    fail(
+      `401 Client Error. Repository Not Found or gated for url: ${page}.\nAccess to model ${model} is restricted. You must have access to it and be authenticated to access it. Please log in.`,
+    )
+  if (status === 403)
+    fail(
+      `403 Client Error. Cannot access gated repo for url ${page}.\nAccess to model ${model} is restricted and you are not in the authorized list. Visit ${page} to ask for access.`,
+    )
   if (status === 404) fail(`404 Client Error. Repository Not Found for url: ${page}.`)
   fail(`HfHubHTTPError: ${status} for url: ${page}`)
 }
@@ -44,14 +50,23 @@ async function login(): Promise<void> {
 }
 
 /** `*` stands for anything, also over folders, as in Python's fnmatch. */
-const glob = (pattern: string) => new RegExp(`^${pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')}$`)
+const glob = (pattern: string) =>
+  new RegExp(
+    `^${pattern
+      .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+      .replaceAll('*', '.*')
+      .replaceAll('?', '.')}$`,
+  )
 
 async function download(model: string): Promise<void> {
   const token = process.env.HF_TOKEN || (existsSync(tokenFile) ? readFileSync(tokenFile, 'utf8').trim() : undefined)
   const revision = flags.get('revision') ?? 'main'
   const excluded = argv.flatMap((word, i) => (word === '--exclude' ? [glob(argv[i + 1] ?? '')] : []))
   const folder = flags.get('local-dir') ?? fail('hf download: this double needs --local-dir')
-  const { status, body } = await fetchText(request(`/api/models/${model}/revision/${encodeURIComponent(revision)}?blobs=true`, token), 15_000)
+  const { status, body } = await fetchText(
+    request(`/api/models/${model}/revision/${encodeURIComponent(revision)}?blobs=true`, token),
+    15_000,
+  )
   if (status !== 200) explain(status, model)
   const { siblings } = JSON.parse(body) as { siblings: { rfilename: string; size: number }[] }
   for (const { rfilename, size } of siblings) {
@@ -92,7 +107,9 @@ try {
   else if (argv[0] === 'download' && argv[1] !== undefined && !argv[1].startsWith('-')) await download(argv[1])
   else if (argv[0] === 'version') console.log('1.1.0')
   else {
-    console.error(`usage: hf download REPO_ID --local-dir DIR [--revision R] [--exclude P] | hf auth login --token T\nhf: error: unrecognized arguments: ${argv.join(' ')}`)
+    console.error(
+      `usage: hf download REPO_ID --local-dir DIR [--revision R] [--exclude P] | hf auth login --token T\nhf: error: unrecognized arguments: ${argv.join(' ')}`,
+    )
     process.exit(2)
   }
 } catch (error) {

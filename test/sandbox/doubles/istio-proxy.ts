@@ -40,7 +40,13 @@ function ruleFor(path: string): { backend: PoolBackend | undefined; path: string
   if (best === undefined) return undefined
   const { prefix, rule } = best
   const rest = path.slice(prefix.length)
-  return { backend: rule.backend, path: rule.rewrite === undefined ? path : `${rule.rewrite.replace(/\/+$/, '')}${rest.startsWith('/') ? rest : `/${rest}`}` }
+  return {
+    backend: rule.backend,
+    path:
+      rule.rewrite === undefined
+        ? path
+        : `${rule.rewrite.replace(/\/+$/, '')}${rest.startsWith('/') ? rest : `/${rest}`}`,
+  }
 }
 
 /** The replica that the endpoint picker names. Without an answer the request fails: the filter fails closed. */
@@ -51,7 +57,8 @@ async function pick(backend: PoolBackend): Promise<string | undefined> {
 }
 
 async function serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
-  const refuse = (status: number, text: string) => response.writeHead(status, { 'content-type': 'text/plain', server: 'istio-envoy' }).end(text)
+  const refuse = (status: number, text: string) =>
+    response.writeHead(status, { 'content-type': 'text/plain', server: 'istio-envoy' }).end(text)
   const rule = ruleFor(request.url!)
   if (rule === undefined) return void refuse(404, '')
   const { backend } = rule
@@ -78,7 +85,9 @@ if (discovery === undefined) {
 subscribe()
 const traffic = http.createServer((request, response) => void serve(request, response))
 traffic.keepAliveTimeout = 75_000
-const status = http.createServer((_request, response) => void response.writeHead(config === undefined ? 503 : 200).end())
+const status = http.createServer(
+  (_request, response) => void response.writeHead(config === undefined ? 503 : 200).end(),
+)
 drainOnTerminate(traffic)
 traffic.listen(trafficPort, host)
 status.listen(statusPort, host, () => {

@@ -13,7 +13,10 @@ if (argv[0]?.endsWith('/set_llmdbench_environment.py')) {
     process.exit(2)
   }
   const rank = Number(process.env.LWS_WORKER_INDEX ?? 0) * Number(process.env.DP_SIZE_LOCAL ?? 1)
-  writeFileSync(join(process.env.HOME ?? '/tmp', 'llmdbench_env.sh'), `export START_RANK=${Number.isFinite(rank) ? rank : 0}\n`)
+  writeFileSync(
+    join(process.env.HOME ?? '/tmp', 'llmdbench_env.sh'),
+    `export START_RANK=${Number.isFinite(rank) ? rank : 0}\n`,
+  )
   process.exit(0)
 }
 if (!existsSync(real)) {

@@ -6,7 +6,8 @@ const flags = flagsOf(process.argv.slice(2))
 const host = bindAddress('0.0.0.0')
 const vllmHost = bindAddress('127.0.0.1')
 const vllmPort = Number(flags.get('vllm-port') ?? 8001)
-const say = (msg: string) => console.log(JSON.stringify({ level: 'info', ts: new Date().toISOString(), logger: 'proxy server', msg }))
+const say = (msg: string) =>
+  console.log(JSON.stringify({ level: 'info', ts: new Date().toISOString(), logger: 'proxy server', msg }))
 
 const server = http.createServer((request, response) => {
   forward(request, response, { host: vllmHost, port: vllmPort, path: request.url! }, error => {
@@ -16,5 +17,7 @@ const server = http.createServer((request, response) => {
 server.keepAliveTimeout = 75_000
 drainOnTerminate(server)
 server.listen(Number(flags.get('port') ?? 8000), host, () => {
-  say(`starting on ${host}:${(server.address() as { port: number }).port}, decoder ${vllmHost}:${vllmPort}, connector ${flags.get('connector') ?? 'nixlv2'}`)
+  say(
+    `starting on ${host}:${(server.address() as { port: number }).port}, decoder ${vllmHost}:${vllmPort}, connector ${flags.get('connector') ?? 'nixlv2'}`,
+  )
 })

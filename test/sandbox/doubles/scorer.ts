@@ -38,5 +38,9 @@ export function best(replicas: readonly ReplicaLoad[]): string | undefined {
 /** The three gauges of a vLLM `/metrics` page. */
 export function loadOf(page: string): { waiting: number; running: number; kvUsage: number } {
   const gauge = (name: string) => Number(new RegExp(`^vllm:${name}\\{[^}]*\\} (\\S+)`, 'm').exec(page)?.[1] ?? 0)
-  return { waiting: gauge('num_requests_waiting'), running: gauge('num_requests_running'), kvUsage: gauge('kv_cache_usage_perc') }
+  return {
+    waiting: gauge('num_requests_waiting'),
+    running: gauge('num_requests_running'),
+    kvUsage: gauge('kv_cache_usage_perc'),
+  }
 }

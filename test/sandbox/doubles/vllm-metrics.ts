@@ -20,17 +20,28 @@ class Histogram {
       total += count
       return `${name}_bucket{le="${this.#bounds[i] ?? '+Inf'}",${labels}} ${total}`
     })
-    return [`# TYPE ${name} histogram`, ...buckets, `${name}_count{${labels}} ${total}`, `${name}_sum{${labels}} ${this.#sum}`]
+    return [
+      `# TYPE ${name} histogram`,
+      ...buckets,
+      `${name}_count{${labels}} ${total}`,
+      `${name}_sum{${labels}} ${this.#sum}`,
+    ]
   }
 }
 
-const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560]
+const seconds = [
+  0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560,
+]
 const perToken = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80]
 const tokens = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000]
 
 /** The `vllm:*` metrics of one engine, names and labels as vLLM's V1 engine serves them. */
 export class VllmMetrics {
-  readonly #succeeded = new Map([['stop', 0], ['length', 0], ['abort', 0]])
+  readonly #succeeded = new Map([
+    ['stop', 0],
+    ['length', 0],
+    ['abort', 0],
+  ])
   readonly #histograms = {
     'vllm:time_to_first_token_seconds': new Histogram(seconds),
     'vllm:time_per_output_token_seconds': new Histogram(perToken),
@@ -49,7 +60,10 @@ export class VllmMetrics {
   token(): void {
     this.#generationTokens++
   }
-  finished(reason: 'length' | 'abort', request: { seconds: number; decodeSeconds: number; promptTokens: number; outputTokens: number }): void {
+  finished(
+    reason: 'length' | 'abort',
+    request: { seconds: number; decodeSeconds: number; promptTokens: number; outputTokens: number },
+  ): void {
     this.#succeeded.set(reason, this.#succeeded.get(reason)! + 1)
     const gaps = request.outputTokens - 1
     if (gaps > 0) {
@@ -72,7 +86,9 @@ export class VllmMetrics {
       ...one('counter', 'vllm:prompt_tokens_total', this.#promptTokens),
       ...one('counter', 'vllm:generation_tokens_total', this.#generationTokens),
       '# TYPE vllm:request_success_total counter',
-      ...[...this.#succeeded].map(([reason, n]) => `vllm:request_success_total{${labels},finished_reason="${reason}"} ${n}`),
+      ...[...this.#succeeded].map(
+        ([reason, n]) => `vllm:request_success_total{${labels},finished_reason="${reason}"} ${n}`,
+      ),
       '# TYPE vllm:cache_config_info gauge',
       `vllm:cache_config_info{block_size="${cache.blockSize}",engine="0",num_gpu_blocks="${Math.floor(cache.kvTokens / cache.blockSize)}"} 1`,
       ...Object.entries(this.#histograms).flatMap(([name, histogram]) => histogram.lines(name, labels)),

@@ -20,7 +20,9 @@ interface Open {
   flushedAt: number
 }
 
-const words = ' the of a in to and on for with from by at as its over under after before between near'.split(' ').slice(1)
+const words = ' the of a in to and on for with from by at as its over under after before between near'
+  .split(' ')
+  .slice(1)
 const log = (line: string) => console.log(`INFO ${new Date().toISOString().slice(5, 19).replace('T', ' ')} ${line}`)
 
 /** Stand-in for a tokenizer: one token per word. */
@@ -38,7 +40,10 @@ await checkWeights()
 const name = options.get('served-model-name') ?? source
 const maxModelLen = Number(options.get('max-model-len') ?? 131072)
 const blockSize = Number(options.get('block-size') ?? 16)
-const parameters = parametersFrom(process.env, options.has('max-num-seqs') ? Number(options.get('max-num-seqs')) : undefined)
+const parameters = parametersFrom(
+  process.env,
+  options.has('max-num-seqs') ? Number(options.get('max-num-seqs')) : undefined,
+)
 /** Simulated milliseconds per real one. */
 const speed = Number(process.env.SIM_SPEED ?? 1)
 const created = Math.floor(Date.now() / 1000)
@@ -64,9 +69,15 @@ async function checkWeights(): Promise<void> {
   }
   const token = process.env.HF_TOKEN
   try {
-    const at = route(new URL(`${process.env.HF_ENDPOINT ?? 'http://huggingface.co'}/${source}/resolve/main/config.json`))
-    const { status } = await fetchText({ ...at, headers: { ...at.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) } }, 10_000)
-    if (status !== 200) fail(`You are trying to access a gated repo or ${source} is not a valid model identifier (${status})`)
+    const at = route(
+      new URL(`${process.env.HF_ENDPOINT ?? 'http://huggingface.co'}/${source}/resolve/main/config.json`),
+    )
+    const { status } = await fetchText(
+      { ...at, headers: { ...at.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) } },
+      10_000,
+    )
+    if (status !== 200)
+      fail(`You are trying to access a gated repo or ${source} is not a valid model identifier (${status})`)
   } catch (error) {
     fail(`We couldn't connect to the model hub to load ${source}: ${(error as Error).message}`)
   }
@@ -104,7 +115,11 @@ function onToken(sequence: Sequence, atMs: number): void {
     metrics.firstToken((atMs - sequence.arrivedMs) / 1000 / speed, request.promptTokens)
   }
   const word = ` ${words[(sequence.produced * 7 + request.promptTokens) % words.length]}`
-  const usage = { prompt_tokens: request.promptTokens, total_tokens: request.promptTokens + sequence.produced, completion_tokens: sequence.produced }
+  const usage = {
+    prompt_tokens: request.promptTokens,
+    total_tokens: request.promptTokens + sequence.produced,
+    completion_tokens: sequence.produced,
+  }
   if (request.body.stream) {
     const finish = last ? '"length"' : 'null'
     const choice = request.chat
@@ -125,7 +140,9 @@ function onToken(sequence: Sequence, atMs: number): void {
     outputTokens: sequence.produced,
   })
   if (request.body.stream) {
-    const total = request.body.stream_options?.include_usage ? `data: ${request.beforeText}[],"usage":${JSON.stringify(usage)}}\n\n` : ''
+    const total = request.body.stream_options?.include_usage
+      ? `data: ${request.beforeText}[],"usage":${JSON.stringify(usage)}}\n\n`
+      : ''
     request.response.end(`${request.pending}${total}data: [DONE]\n\n`)
   } else {
     const choice = request.chat ? { message: { role: 'assistant', content: request.text } } : { text: request.text }
@@ -142,7 +159,9 @@ function onToken(sequence: Sequence, atMs: number): void {
 
 function answer(response: http.ServerResponse, status: number, body: unknown): void {
   const text = JSON.stringify(body)
-  response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }).end(text)
+  response
+    .writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
+    .end(text)
 }
 
 const refuse = (response: http.ServerResponse, code: number, type: string, message: string) =>
@@ -150,21 +169,34 @@ const refuse = (response: http.ServerResponse, code: number, type: string, messa
 
 function complete(request: http.IncomingMessage, response: http.ServerResponse, text: string): void {
   const chat = request.url!.startsWith('/v1/chat/')
-  let body: { model?: string; prompt?: unknown; messages?: { content?: unknown }[]; max_tokens?: number; max_completion_tokens?: number } & Open['body']
+  let body: {
+    model?: string
+    prompt?: unknown
+    messages?: { content?: unknown }[]
+    max_tokens?: number
+    max_completion_tokens?: number
+  } & Open['body']
   try {
     body = JSON.parse(text)
   } catch (error) {
     return refuse(response, 400, 'BadRequestError', `JSON decode error: ${(error as Error).message}`)
   }
-  if (body.model !== undefined && body.model !== name) return refuse(response, 404, 'NotFoundError', `The model \`${body.model}\` does not exist.`)
+  if (body.model !== undefined && body.model !== name)
+    return refuse(response, 404, 'NotFoundError', `The model \`${body.model}\` does not exist.`)
   const prompt = chat ? (body.messages ?? []).map(m => String(m.content ?? '')).join(' ') : String(body.prompt ?? '')
   const promptTokens = countTokens(prompt)
   if (promptTokens === 0) return refuse(response, 400, 'BadRequestError', 'The prompt is empty.')
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? (chat ? maxModelLen - promptTokens : 16)
-  if (!(maxTokens >= 1)) return refuse(response, 400, 'BadRequestError', `max_tokens must be at least 1, got ${maxTokens}.`)
+  if (!(maxTokens >= 1))
+    return refuse(response, 400, 'BadRequestError', `max_tokens must be at least 1, got ${maxTokens}.`)
   if (promptTokens + maxTokens > Math.min(maxModelLen, parameters.kvTokens)) {
     const asked = `${promptTokens + maxTokens} tokens (${promptTokens} in the messages, ${maxTokens} in the completion)`
-    return refuse(response, 400, 'BadRequestError', `This model's maximum context length is ${maxModelLen} tokens. However, you requested ${asked}.`)
+    return refuse(
+      response,
+      400,
+      'BadRequestError',
+      `This model's maximum context length is ${maxModelLen} tokens. However, you requested ${asked}.`,
+    )
   }
   const id = `${chat ? 'chatcmpl' : 'cmpl'}-${process.pid.toString(16)}-${(++count).toString(16)}`
   const object = chat ? 'chat.completion.chunk' : 'text_completion'
@@ -172,14 +204,33 @@ function complete(request: http.IncomingMessage, response: http.ServerResponse, 
   if (body.stream) {
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
     response.flushHeaders()
-    if (chat) response.write(`data: ${beforeText}[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n`)
+    if (chat)
+      response.write(
+        `data: ${beforeText}[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n`,
+      )
   }
   const sequence = engine.submit(promptTokens, maxTokens, now())
-  open.set(sequence, { id, response, body, chat, promptTokens, beforeText, firstAt: 0, text: '', pending: '', flushedAt: 0 })
+  open.set(sequence, {
+    id,
+    response,
+    body,
+    chat,
+    promptTokens,
+    beforeText,
+    firstAt: 0,
+    text: '',
+    pending: '',
+    flushedAt: 0,
+  })
   response.on('close', () => {
     if (!open.delete(sequence)) return
     engine.cancel(sequence)
-    metrics.finished('abort', { seconds: (now() - sequence.arrivedMs) / 1000 / speed, decodeSeconds: 0, promptTokens, outputTokens: sequence.produced })
+    metrics.finished('abort', {
+      seconds: (now() - sequence.arrivedMs) / 1000 / speed,
+      decodeSeconds: 0,
+      promptTokens,
+      outputTokens: sequence.produced,
+    })
   })
   turn()
 }
@@ -195,9 +246,20 @@ const server = http.createServer((request, response) => {
   else if (path === '/health' || path === '/ping') response.writeHead(200, { 'content-length': 0 }).end()
   else if (path === '/version') answer(response, 200, { version: '0.11.2' })
   else if (path === '/metrics') {
-    response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(metrics.render(engine, name, { kvTokens: parameters.kvTokens, blockSize }))
+    response
+      .writeHead(200, { 'content-type': 'text/plain; version=0.0.4' })
+      .end(metrics.render(engine, name, { kvTokens: parameters.kvTokens, blockSize }))
   } else if (path === '/v1/models') {
-    const entry = { id: name, object: 'model', created, owned_by: 'vllm', root: source, parent: null, max_model_len: maxModelLen, permission: [] }
+    const entry = {
+      id: name,
+      object: 'model',
+      created,
+      owned_by: 'vllm',
+      root: source,
+      parent: null,
+      max_model_len: maxModelLen,
+      permission: [],
+    }
     answer(response, 200, { object: 'list', data: [entry] })
   } else answer(response, 404, { detail: 'Not Found' })
 })
@@ -205,7 +267,9 @@ server.keepAliveTimeout = 75_000
 
 drainOnTerminate(server, () => log(`Shutting down, ${open.size} request(s) in flight.`))
 
-log(`Starting the vLLM API server double for ${name}, not a real engine: queueing model ${JSON.stringify(parameters)}, speed ${speed}`)
+log(
+  `Starting the vLLM API server double for ${name}, not a real engine: queueing model ${JSON.stringify(parameters)}, speed ${speed}`,
+)
 await sleep(Number(process.env.SIM_START_SECONDS ?? 0) * 1000)
 const host = bindAddress(options.get('host') ?? '127.0.0.1')
 server.listen(Number(options.get('port') ?? 8000), host, () => {

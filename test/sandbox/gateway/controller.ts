@@ -40,7 +40,10 @@ export interface GatewayController {
  * pool that a route uses, writes the conditions that istiod writes, and tells the proxies where to send what. It knows
  * nothing but the Kubernetes API.
  */
-export async function startGatewayController(client: ClusterClient, now: () => string = () => new Date().toISOString()): Promise<GatewayController> {
+export async function startGatewayController(
+  client: ClusterClient,
+  now: () => string = () => new Date().toISOString(),
+): Promise<GatewayController> {
   const controller = new Controller(client, now)
   await controller.listen()
   return controller
@@ -51,7 +54,10 @@ class Controller implements GatewayController {
   readonly #client: ClusterClient
   readonly #now: () => string
   readonly #ending = new AbortController()
-  readonly #informers: Record<'classes' | 'gateways' | 'routes' | 'pools' | 'pods' | 'services' | 'configMaps', Informer>
+  readonly #informers: Record<
+    'classes' | 'gateways' | 'routes' | 'pools' | 'pods' | 'services' | 'configMaps',
+    Informer
+  >
   readonly #applied = new Map<string, string>()
   readonly #proxies = new Map<http.ServerResponse, string>()
   readonly #server: http.Server
@@ -129,7 +135,8 @@ class Controller implements GatewayController {
         complete = false
       })
     await attempt(this.#class(classes.items.get(`/${className}`)))
-    for (const gateway of alive(gateways)) if ((gateway.spec as GatewaySpec).gatewayClassName === className) await attempt(this.#gateway(gateway))
+    for (const gateway of alive(gateways))
+      if ((gateway.spec as GatewaySpec).gatewayClassName === className) await attempt(this.#gateway(gateway))
     const used = new Map<string, KubeObject[]>()
     for (const route of alive(routes)) {
       const parents = this.#parentsOf(route)
@@ -145,10 +152,17 @@ class Controller implements GatewayController {
   }
 
   async #class(found: KubeObject | undefined): Promise<void> {
-    const wanted = { apiVersion: `${gatewayGroup}/v1`, kind: 'GatewayClass', metadata: { name: className }, spec: { controllerName } }
+    const wanted = {
+      apiVersion: `${gatewayGroup}/v1`,
+      kind: 'GatewayClass',
+      metadata: { name: className },
+      spec: { controllerName },
+    }
     const live = found ?? (await this.#apply(wanted, undefined))
     if (live === undefined) return
-    await this.#status(live, { conditions: [condition(live, 'Accepted', true, 'Accepted', 'Handled by Istio controller')] })
+    await this.#status(live, {
+      conditions: [condition(live, 'Accepted', true, 'Accepted', 'Handled by Istio controller')],
+    })
   }
 
   async #gateway(gateway: KubeObject): Promise<void> {
@@ -172,13 +186,30 @@ class Controller implements GatewayController {
     const port = spec.listeners?.[0]?.port ?? 80
     const programmed =
       addresses.length > 0
-        ? condition(gateway, 'Programmed', true, 'Programmed', `Resource programmed, assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}`)
-        : condition(gateway, 'Programmed', false, 'AddressNotAssigned', `Assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}, but failed to assign to all requested addresses: address pending`)
-    const attached = alive(this.#informers.routes).filter(route => this.#parentsOf(route).some(parent => keyOf(parent) === keyOf(gateway))).length
+        ? condition(
+            gateway,
+            'Programmed',
+            true,
+            'Programmed',
+            `Resource programmed, assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}`,
+          )
+        : condition(
+            gateway,
+            'Programmed',
+            false,
+            'AddressNotAssigned',
+            `Assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}, but failed to assign to all requested addresses: address pending`,
+          )
+    const attached = alive(this.#informers.routes).filter(route =>
+      this.#parentsOf(route).some(parent => keyOf(parent) === keyOf(gateway)),
+    ).length
     const listeners = (spec.listeners ?? []).map(listener => ({
       name: listener.name,
       attachedRoutes: attached,
-      supportedKinds: [{ group: gatewayGroup, kind: 'HTTPRoute' }, { group: gatewayGroup, kind: 'GRPCRoute' }],
+      supportedKinds: [
+        { group: gatewayGroup, kind: 'HTTPRoute' },
+        { group: gatewayGroup, kind: 'GRPCRoute' },
+      ],
       conditions: [
         condition(gateway, 'Accepted', true, 'Accepted', 'No errors found'),
         condition(gateway, 'Conflicted', false, 'NoConflicts', 'No errors found'),
@@ -187,17 +218,26 @@ class Controller implements GatewayController {
       ],
     }))
     const accepted = condition(gateway, 'Accepted', true, 'Accepted', 'Resource accepted')
-    await this.#status(gateway, { ...(addresses.length > 0 ? { addresses } : {}), conditions: [accepted, programmed], listeners })
+    await this.#status(gateway, {
+      ...(addresses.length > 0 ? { addresses } : {}),
+      conditions: [accepted, programmed],
+      listeners,
+    })
   }
 
   /** What the Gateway's ConfigMap overlays, or why it cannot be read. */
   #overlays(gateway: KubeObject): { deployment?: unknown; service?: unknown } | string {
     const ref = (gateway.spec as GatewaySpec).infrastructure?.parametersRef
     if (ref === undefined) return {}
-    const data = this.#informers.configMaps.items.get(`${gateway.metadata.namespace}/${ref.name}`)?.data as Record<string, string> | undefined
+    const data = this.#informers.configMaps.items.get(`${gateway.metadata.namespace}/${ref.name}`)?.data as
+      | Record<string, string>
+      | undefined
     if (data === undefined) return `failed to load parametersRef: configmap "${ref.name}" not found`
     try {
-      return { ...(data.deployment ? { deployment: parse(data.deployment) } : {}), ...(data.service ? { service: parse(data.service) } : {}) }
+      return {
+        ...(data.deployment ? { deployment: parse(data.deployment) } : {}),
+        ...(data.service ? { service: parse(data.service) } : {}),
+      }
     } catch (error) {
       return `failed to parse parametersRef ${ref.name}: ${(error as Error).message}`
     }
@@ -209,9 +249,13 @@ class Controller implements GatewayController {
       missing === undefined
         ? condition(route, 'ResolvedRefs', true, 'ResolvedRefs', 'All references resolved')
         : condition(route, 'ResolvedRefs', false, 'BackendNotFound', `backend(${missing.name}) not found`)
-    const refs = ((route.spec as RouteSpec).parentRefs ?? []).filter(ref => parents.some(parent => parent.metadata.name === ref.name))
+    const refs = ((route.spec as RouteSpec).parentRefs ?? []).filter(ref =>
+      parents.some(parent => parent.metadata.name === ref.name),
+    )
     const accepted = condition(route, 'Accepted', true, 'Accepted', 'Route was valid')
-    await this.#status(route, { parents: refs.map(parentRef => ({ parentRef, controllerName, conditions: [accepted, resolved] })) })
+    await this.#status(route, {
+      parents: refs.map(parentRef => ({ parentRef, controllerName, conditions: [accepted, resolved] })),
+    })
   }
 
   async #pool(pool: KubeObject, parents: readonly KubeObject[]): Promise<void> {
@@ -225,8 +269,15 @@ class Controller implements GatewayController {
         ? condition(pool, 'ResolvedRefs', true, 'ResolvedRefs', 'Referenced ExtensionRef resolved successfully')
         : condition(pool, 'ResolvedRefs', false, 'InvalidExtensionRef', `Referenced ExtensionRef not found: ${name}`),
     ]
-    const ref = (parent: KubeObject) => ({ group: gatewayGroup, kind: 'Gateway', name: parent.metadata.name, namespace: parent.metadata.namespace })
-    await this.#status(pool, { parents: parents.map(parent => ({ parentRef: ref(parent), controllerName, conditions })) })
+    const ref = (parent: KubeObject) => ({
+      group: gatewayGroup,
+      kind: 'Gateway',
+      name: parent.metadata.name,
+      namespace: parent.metadata.namespace,
+    })
+    await this.#status(pool, {
+      parents: parents.map(parent => ({ parentRef: ref(parent), controllerName, conditions })),
+    })
   }
 
   /** Writes an object when it differs from what was last written, or has gone (`gone`: the caller can tell). */
@@ -243,8 +294,14 @@ class Controller implements GatewayController {
     const status = withTimes(object.status, wanted, this.#now())
     if (status === undefined) return
     const { apiVersion, kind, metadata } = object
-    const target = { name: metadata.name, ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }) }
-    await this.#client.apply({ apiVersion, kind, metadata: target, status }, { fieldManager: controllerName, force: true, subresource: 'status' })
+    const target = {
+      name: metadata.name,
+      ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
+    }
+    await this.#client.apply(
+      { apiVersion, kind, metadata: target, status },
+      { fieldManager: controllerName, force: true, subresource: 'status' },
+    )
   }
 
   #parentsOf(route: KubeObject): KubeObject[] {
@@ -255,7 +312,9 @@ class Controller implements GatewayController {
   }
 
   #pools(route: KubeObject, ref: BackendRef): KubeObject | undefined {
-    return ref.kind === 'InferencePool' && ref.group === poolGroup ? this.#informers.pools.items.get(`${route.metadata.namespace}/${ref.name}`) : undefined
+    return ref.kind === 'InferencePool' && ref.group === poolGroup
+      ? this.#informers.pools.items.get(`${route.metadata.namespace}/${ref.name}`)
+      : undefined
   }
 
   /** Sends a proxy its configuration when it changed since it was told. */
@@ -268,14 +327,20 @@ class Controller implements GatewayController {
   }
 
   #config(gatewayKey: string): GatewayConfig {
-    const routes = alive(this.#informers.routes).filter(route => this.#parentsOf(route).some(parent => keyOf(parent) === gatewayKey))
+    const routes = alive(this.#informers.routes).filter(route =>
+      this.#parentsOf(route).some(parent => keyOf(parent) === gatewayKey),
+    )
     return {
       rules: routes.flatMap(route =>
         ((route.spec as RouteSpec).rules ?? []).flatMap(rule => {
           const ref = rule.backendRefs?.[0]
           const pool = ref && this.#pools(route, ref)
-          const rewrite = rule.filters?.find(filter => filter.type === 'URLRewrite')?.urlRewrite?.path?.replacePrefixMatch
-          const common = { ...(rewrite === undefined ? {} : { rewrite }), ...(pool === undefined ? {} : { backend: this.#backend(pool) }) }
+          const rewrite = rule.filters?.find(filter => filter.type === 'URLRewrite')?.urlRewrite?.path
+            ?.replacePrefixMatch
+          const common = {
+            ...(rewrite === undefined ? {} : { rewrite }),
+            ...(pool === undefined ? {} : { backend: this.#backend(pool) }),
+          }
           const prefixes = rule.matches?.map(match => match.path?.value) ?? [undefined]
           return prefixes.map(prefix => ({ ...(prefix === undefined ? {} : { prefix }), ...common }))
         }),
@@ -288,7 +353,10 @@ class Controller implements GatewayController {
     const { matchLabels, port } = poolTarget(pool)
     const ref = (pool.spec as { endpointPickerRef?: { name: string; port?: { number: number } } }).endpointPickerRef
     const service = ref && this.#informers.services.items.get(`${namespace}/${ref.name}`)
-    const pickers = this.#ready(namespace, (service?.spec as { selector?: Record<string, string> } | undefined)?.selector)
+    const pickers = this.#ready(
+      namespace,
+      (service?.spec as { selector?: Record<string, string> } | undefined)?.selector,
+    )
     return {
       pool: keyOf(pool),
       ready: this.#ready(namespace, matchLabels).map(address => `${address}:${port}`),
@@ -297,20 +365,33 @@ class Controller implements GatewayController {
   }
 
   #ready(namespace: string | undefined, matchLabels: Record<string, string> | undefined): string[] {
-    const inside = [...this.#informers.pods.items.values()].filter(pod => pod.metadata.namespace === namespace && selects(matchLabels, pod))
+    const inside = [...this.#informers.pods.items.values()].filter(
+      pod => pod.metadata.namespace === namespace && selects(matchLabels, pod),
+    )
     return inside.flatMap(pod => readyAddress(pod) ?? []).sort()
   }
 }
 
-const alive = (informer: Informer): KubeObject[] => [...informer.items.values()].filter(object => object.metadata.deletionTimestamp === undefined)
+const alive = (informer: Informer): KubeObject[] =>
+  [...informer.items.values()].filter(object => object.metadata.deletionTimestamp === undefined)
 
-const backendsOf = (route: KubeObject): BackendRef[] => ((route.spec as RouteSpec).rules ?? []).flatMap(rule => rule.backendRefs ?? [])
+const backendsOf = (route: KubeObject): BackendRef[] =>
+  ((route.spec as RouteSpec).rules ?? []).flatMap(rule => rule.backendRefs ?? [])
 
 /** A LoadBalancer has the addresses that its provider gave it; any other type is known by its name in the cluster. */
 function addressesOf(service: KubeObject | undefined): { type: string; value: string }[] {
   if (service === undefined) return []
   const type = (service.spec as { type?: string } | undefined)?.type
-  if (type !== 'LoadBalancer') return [{ type: 'Hostname', value: `${service.metadata.name}.${service.metadata.namespace}.svc.cluster.local` }]
-  const ingress = (service.status as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } } | undefined)?.loadBalancer?.ingress ?? []
-  return ingress.flatMap(({ ip, hostname }) => (ip !== undefined ? [{ type: 'IPAddress', value: ip }] : hostname !== undefined ? [{ type: 'Hostname', value: hostname }] : []))
+  if (type !== 'LoadBalancer')
+    return [{ type: 'Hostname', value: `${service.metadata.name}.${service.metadata.namespace}.svc.cluster.local` }]
+  const ingress =
+    (service.status as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } } | undefined)?.loadBalancer
+      ?.ingress ?? []
+  return ingress.flatMap(({ ip, hostname }) =>
+    ip !== undefined
+      ? [{ type: 'IPAddress', value: ip }]
+      : hostname !== undefined
+        ? [{ type: 'Hostname', value: hostname }]
+        : [],
+  )
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { KubeObject, KubeMeta } from '../../../src/stack/kube.ts'
+import type { KubeMeta, KubeObject } from '../../../src/stack/kube.ts'
 import { poolTarget } from './pods.ts'
 
 export const gatewayLabel = 'gateway.networking.k8s.io/gateway-name'
@@ -11,7 +11,11 @@ const statusPort = 15021
 
 /** Maps are merged, lists of named things by name, everything else replaces: what strategic merge does to a pod template. */
 export function overlay(base: unknown, patch: unknown): unknown {
-  if (Array.isArray(base) && Array.isArray(patch) && [...base, ...patch].every(item => typeof item?.name === 'string')) {
+  if (
+    Array.isArray(base) &&
+    Array.isArray(patch) &&
+    [...base, ...patch].every(item => typeof item?.name === 'string')
+  ) {
     const named = new Map<string, unknown>(base.map(item => [item.name, item]))
     for (const item of patch) named.set(item.name, overlay(named.get(item.name), item))
     return [...named.values()]
@@ -25,7 +29,8 @@ export function overlay(base: unknown, patch: unknown): unknown {
   return merged
 }
 
-const isMap = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isMap = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export interface GatewaySpec {
   gatewayClassName: string
@@ -47,7 +52,11 @@ function owned(owner: KubeObject, name: string, labels: Record<string, string>):
  * ServiceAccount, Deployment and Service of a Gateway, with the overlays of its ConfigMap applied. The labels are those
  * of `spec.infrastructure`, else the Gateway's own.
  */
-export function proxyObjects(gateway: KubeObject, overlays: { deployment?: unknown; service?: unknown }, discoveryUrl: string): KubeObject[] {
+export function proxyObjects(
+  gateway: KubeObject,
+  overlays: { deployment?: unknown; service?: unknown },
+  discoveryUrl: string,
+): KubeObject[] {
   const spec = gateway.spec as GatewaySpec
   const name = `${gateway.metadata.name}-istio`
   const labels = {
@@ -77,13 +86,22 @@ export function proxyObjects(gateway: KubeObject, overlays: { deployment?: unkno
                 { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
                 { name: 'POD_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
                 { name: 'ISTIO_META_WORKLOAD_NAME', value: name },
-                { name: 'DISCOVERY_URL', value: `${discoveryUrl}/${gateway.metadata.namespace}/${gateway.metadata.name}` },
+                {
+                  name: 'DISCOVERY_URL',
+                  value: `${discoveryUrl}/${gateway.metadata.namespace}/${gateway.metadata.name}`,
+                },
               ],
               ports: [
                 { name: 'traffic', containerPort: trafficPort, protocol: 'TCP' },
                 { name: 'status-port', containerPort: statusPort, protocol: 'TCP' },
               ],
-              startupProbe: { ...ready, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 30, timeoutSeconds: 1 },
+              startupProbe: {
+                ...ready,
+                initialDelaySeconds: 1,
+                periodSeconds: 1,
+                failureThreshold: 30,
+                timeoutSeconds: 1,
+              },
               readinessProbe: { ...ready, periodSeconds: 15, failureThreshold: 4, timeoutSeconds: 1 },
             },
           ],
@@ -91,7 +109,12 @@ export function proxyObjects(gateway: KubeObject, overlays: { deployment?: unkno
       },
     },
   }
-  const listeners = (spec.listeners ?? []).map(l => ({ name: l.name, port: l.port, protocol: 'TCP', targetPort: trafficPort }))
+  const listeners = (spec.listeners ?? []).map(l => ({
+    name: l.name,
+    port: l.port,
+    protocol: 'TCP',
+    targetPort: trafficPort,
+  }))
   const service = {
     apiVersion: 'v1',
     kind: 'Service',
@@ -117,6 +140,10 @@ export function shadowService(pool: KubeObject): KubeObject {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: owned(pool, name, { [poolLabel]: pool.metadata.name }),
-    spec: { clusterIP: 'None', selector: matchLabels, ports: [{ name: 'http-0', port: 54321, protocol: 'TCP', targetPort: port }] },
+    spec: {
+      clusterIP: 'None',
+      selector: matchLabels,
+      ports: [{ name: 'http-0', port: 54321, protocol: 'TCP', targetPort: port }],
+    },
   }
 }

@@ -8,16 +8,24 @@ interface Outcome {
 }
 
 /** Plays arrivals at a constant rate and returns what became of each request until `untilMs`. */
-function play(parameters: EngineParameters, load: { rate: number; count: number; prompt: number; output: number; untilMs: number }): { outcomes: Outcome[]; engine: Engine } {
+function play(
+  parameters: EngineParameters,
+  load: { rate: number; count: number; prompt: number; output: number; untilMs: number },
+): { outcomes: Outcome[]; engine: Engine } {
   const first = new Map<Sequence, number>()
   const done = new Map<Sequence, number>()
   const engine = new Engine(parameters, (sequence, atMs) => {
     if (sequence.produced === 1) first.set(sequence, atMs)
     if (sequence.produced === sequence.maxTokens) done.set(sequence, atMs)
   })
-  const sent = Array.from({ length: load.count }, (_, i) => engine.submit(load.prompt, load.output, (i * 1000) / load.rate))
+  const sent = Array.from({ length: load.count }, (_, i) =>
+    engine.submit(load.prompt, load.output, (i * 1000) / load.rate),
+  )
   engine.advance(load.untilMs)
-  return { engine, outcomes: sent.map(s => ({ ttftMs: (first.get(s) ?? load.untilMs) - s.arrivedMs, doneMs: done.get(s) })) }
+  return {
+    engine,
+    outcomes: sent.map(s => ({ ttftMs: (first.get(s) ?? load.untilMs) - s.arrivedMs, doneMs: done.get(s) })),
+  }
 }
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
@@ -45,12 +53,16 @@ describe('the queueing model of one replica', () => {
 
   test('twice the replicas serve more of a load that one cannot', () => {
     const load = { prompt: 4096, output: 1024, untilMs: 120_000 }
-    const finished = (rate: number) => play(h100, { ...load, rate, count: rate * 120 }).outcomes.filter(o => o.doneMs !== undefined).length
+    const finished = (rate: number) =>
+      play(h100, { ...load, rate, count: rate * 120 }).outcomes.filter(o => o.doneMs !== undefined).length
     expect(2 * finished(8)).toBeGreaterThan(1.5 * finished(16))
   })
 
   test('no more than max-num-seqs run at once and the others wait in order of arrival', () => {
-    const { engine, outcomes } = play({ ...h100, maxSeqs: 4 }, { rate: 1000, count: 10, prompt: 10, output: 50, untilMs: 300 })
+    const { engine, outcomes } = play(
+      { ...h100, maxSeqs: 4 },
+      { rate: 1000, count: 10, prompt: 10, output: 50, untilMs: 300 },
+    )
     expect(engine.running).toHaveLength(4)
     expect(engine.waiting).toHaveLength(6)
     expect(outcomes.every(o => o.doneMs === undefined)).toBe(true)
@@ -60,7 +72,10 @@ describe('the queueing model of one replica', () => {
   })
 
   test('a full KV cache puts the youngest sequence back and still finishes all of them', () => {
-    const { engine, outcomes } = play({ ...h100, kvTokens: 1000 }, { rate: 1000, count: 9, prompt: 100, output: 200, untilMs: 60_000 })
+    const { engine, outcomes } = play(
+      { ...h100, kvTokens: 1000 },
+      { rate: 1000, count: 9, prompt: 100, output: 200, untilMs: 60_000 },
+    )
     expect(engine.preemptions).toBeGreaterThan(0)
     expect(outcomes.every(o => o.doneMs !== undefined)).toBe(true)
     expect(engine.kvUsage).toBe(0)
@@ -111,7 +126,10 @@ describe('the queueing model of one replica', () => {
 })
 
 describe("the endpoint picker's choice", () => {
-  const replica = (endpoint: string, load: Partial<{ waiting: number; running: number; kvUsage: number; sent: number }> = {}) => ({ endpoint, waiting: 0, running: 0, kvUsage: 0, sent: 0, ...load })
+  const replica = (
+    endpoint: string,
+    load: Partial<{ waiting: number; running: number; kvUsage: number; sent: number }> = {},
+  ) => ({ endpoint, waiting: 0, running: 0, kvUsage: 0, sent: 0, ...load })
 
   test('the shorter queue wins', () => {
     expect(best([replica('a', { waiting: 5 }), replica('b', { waiting: 1 })])).toBe('b')
@@ -121,14 +139,16 @@ describe("the endpoint picker's choice", () => {
   })
   test('what was sent since the last scrape counts, so a burst is spread evenly', () => {
     const sent: Record<string, number> = { a: 0, b: 0, c: 0 }
-    for (let i = 0; i < 30; i++) sent[best(Object.entries(sent).map(([endpoint, n]) => replica(endpoint, { sent: n })))!]!++
+    for (let i = 0; i < 30; i++)
+      sent[best(Object.entries(sent).map(([endpoint, n]) => replica(endpoint, { sent: n })))!]!++
     expect(sent).toEqual({ a: 10, b: 10, c: 10 })
   })
   test('nobody is chosen from nobody', () => {
     expect(best([])).toBeUndefined()
   })
   test('the gauges are read from a page of metrics', () => {
-    const page = '# TYPE x gauge\nvllm:num_requests_running{engine="0",model_name="m"} 3\nvllm:num_requests_waiting{engine="0",model_name="m"} 7\nvllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25\n'
+    const page =
+      '# TYPE x gauge\nvllm:num_requests_running{engine="0",model_name="m"} 3\nvllm:num_requests_waiting{engine="0",model_name="m"} 7\nvllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.25\n'
     expect(loadOf(page)).toEqual({ running: 3, waiting: 7, kvUsage: 0.25 })
   })
 })

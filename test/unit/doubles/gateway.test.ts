@@ -34,7 +34,10 @@ class FakeCluster implements ClusterClient {
   async list(path: string) {
     const kind = Object.keys(paths).find(name => paths[name] === path)!
     if (this.missing.has(kind)) throw Object.assign(new Error('404'), { status: 404 })
-    return { metadata: { resourceVersion: '1' }, items: [...this.objects.values()].filter(object => object.kind === kind) }
+    return {
+      metadata: { resourceVersion: '1' },
+      items: [...this.objects.values()].filter(object => object.kind === kind),
+    }
   }
   watch(path: string, _query: unknown, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void> {
     const all = this.#watchers.get(path) ?? new Set()
@@ -53,7 +56,8 @@ class FakeCluster implements ClusterClient {
     const metadata = { generation: 1, ...object.metadata, uid: before?.metadata.uid ?? `uid-${++this.#uid}` }
     const live = { ...object, metadata }
     this.objects.set(this.key(object), live)
-    for (const tell of this.#watchers.get(paths[object.kind] ?? '') ?? []) tell({ type: before ? 'MODIFIED' : 'ADDED', object: live })
+    for (const tell of this.#watchers.get(paths[object.kind] ?? '') ?? [])
+      tell({ type: before ? 'MODIFIED' : 'ADDED', object: live })
     return live
   }
   remove(kind: string, name: string): void {
@@ -61,10 +65,18 @@ class FakeCluster implements ClusterClient {
     this.objects.delete(this.key(object))
     for (const tell of this.#watchers.get(paths[kind]!) ?? []) tell({ type: 'DELETED', object })
   }
-  get = (kind: string, name: string): KubeObject | undefined => this.objects.get(`${kind} ${kind === 'GatewayClass' ? '' : 'ns'}/${name}`)
+  get = (kind: string, name: string): KubeObject | undefined =>
+    this.objects.get(`${kind} ${kind === 'GatewayClass' ? '' : 'ns'}/${name}`)
   conditions(kind: string, name: string): Record<string, string> {
-    const status = this.get(kind, name)?.status as { conditions?: { type: string; status: string; reason: string }[]; parents?: { conditions: { type: string; status: string; reason: string }[] }[] } | undefined
-    return Object.fromEntries((status?.conditions ?? status?.parents?.[0]?.conditions ?? []).map(c => [c.type, `${c.status} ${c.reason}`]))
+    const status = this.get(kind, name)?.status as
+      | {
+          conditions?: { type: string; status: string; reason: string }[]
+          parents?: { conditions: { type: string; status: string; reason: string }[] }[]
+        }
+      | undefined
+    return Object.fromEntries(
+      (status?.conditions ?? status?.parents?.[0]?.conditions ?? []).map(c => [c.type, `${c.status} ${c.reason}`]),
+    )
   }
 }
 
@@ -75,8 +87,17 @@ const gateway = (infrastructure: Record<string, unknown> = {}): KubeObject => ({
   metadata: meta('gw', { labels: { 'stood-up-via': 'modelservice' } }),
   spec: { gatewayClassName: 'istio', listeners: [{ name: 'default', port: 80, protocol: 'HTTP' }], infrastructure },
 })
-const configMap = (data: Record<string, string>): KubeObject => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: meta('overlay'), data })
-const overlaid = (type: string) => configMap({ service: `spec:\n  type: ${type}\n`, deployment: 'spec: {template: {spec: {containers: [{name: istio-proxy, args: [proxy, router, --quiet]}]}}}' })
+const configMap = (data: Record<string, string>): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: meta('overlay'),
+  data,
+})
+const overlaid = (type: string) =>
+  configMap({
+    service: `spec:\n  type: ${type}\n`,
+    deployment: 'spec: {template: {spec: {containers: [{name: istio-proxy, args: [proxy, router, --quiet]}]}}}',
+  })
 const parametersRef = { group: '', kind: 'ConfigMap', name: 'overlay' }
 const backendRefs = [{ group: 'inference.networking.k8s.io', kind: 'InferencePool', name: 'pool', port: 8000 }]
 const route: KubeObject = {
@@ -86,7 +107,13 @@ const route: KubeObject = {
   spec: {
     parentRefs: [{ group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'gw' }],
     rules: [
-      { matches: [{ path: { type: 'PathPrefix', value: '/label/' } }], filters: [{ type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/' } } }], backendRefs },
+      {
+        matches: [{ path: { type: 'PathPrefix', value: '/label/' } }],
+        filters: [
+          { type: 'URLRewrite', urlRewrite: { path: { type: 'ReplacePrefixMatch', replacePrefixMatch: '/' } } },
+        ],
+        backendRefs,
+      },
       { backendRefs },
     ],
   },
@@ -95,9 +122,18 @@ const pool = (port = 8000, picker = 9002): KubeObject => ({
   apiVersion: 'inference.networking.k8s.io/v1',
   kind: 'InferencePool',
   metadata: meta('pool'),
-  spec: { selector: { matchLabels: { model: 'm' } }, targetPorts: [{ number: port }], endpointPickerRef: { name: 'pool-epp', port: { number: picker } } },
+  spec: {
+    selector: { matchLabels: { model: 'm' } },
+    targetPorts: [{ number: port }],
+    endpointPickerRef: { name: 'pool-epp', port: { number: picker } },
+  },
 })
-const pickerService: KubeObject = { apiVersion: 'v1', kind: 'Service', metadata: meta('pool-epp'), spec: { selector: { app: 'epp' } } }
+const pickerService: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: meta('pool-epp'),
+  spec: { selector: { app: 'epp' } },
+}
 const pod = (name: string, labels: Record<string, string>, ready = true): KubeObject => ({
   apiVersion: 'v1',
   kind: 'Pod',
@@ -140,17 +176,41 @@ describe('the gateway controller', () => {
     const { metadata } = cluster.put(gateway({ parametersRef, labels: { stack: 's' } }))
     await control(cluster)
     const deployment = cluster.get('Deployment', 'gw-istio')!
-    const template = (deployment.spec as { template: { metadata: { labels: object }; spec: { containers: { image: string; args: string[]; env: { name: string }[] }[] } } }).template
+    const template = (
+      deployment.spec as {
+        template: {
+          metadata: { labels: object }
+          spec: { containers: { image: string; args: string[]; env: { name: string }[] }[] }
+        }
+      }
+    ).template
     expect(template.spec.containers).toHaveLength(1)
-    expect(template.spec.containers[0]).toMatchObject({ image: 'docker.io/istio/proxyv2:1.28.1', args: ['proxy', 'router', '--quiet'] })
+    expect(template.spec.containers[0]).toMatchObject({
+      image: 'docker.io/istio/proxyv2:1.28.1',
+      args: ['proxy', 'router', '--quiet'],
+    })
     expect(template.metadata.labels).toMatchObject({ stack: 's', 'gateway.networking.k8s.io/gateway-name': 'gw' })
     expect(template.metadata.labels).not.toHaveProperty('stood-up-via')
     for (const kind of ['ServiceAccount', 'Deployment', 'Service']) {
-      expect(cluster.get(kind, 'gw-istio')!.metadata.ownerReferences).toEqual([{ apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', name: 'gw', uid: metadata.uid, controller: true }])
+      expect(cluster.get(kind, 'gw-istio')!.metadata.ownerReferences).toEqual([
+        {
+          apiVersion: 'gateway.networking.k8s.io/v1',
+          kind: 'Gateway',
+          name: 'gw',
+          uid: metadata.uid,
+          controller: true,
+        },
+      ])
     }
-    expect(cluster.get('Service', 'gw-istio')!.spec).toMatchObject({ type: 'NodePort', ports: [{ port: 15021 }, { name: 'default', port: 80 }] })
+    expect(cluster.get('Service', 'gw-istio')!.spec).toMatchObject({
+      type: 'NodePort',
+      ports: [{ port: 15021 }, { name: 'default', port: 80 }],
+    })
     expect(cluster.conditions('Gateway', 'gw')).toEqual({ Accepted: 'True Accepted', Programmed: 'True Programmed' })
-    const status = cluster.get('Gateway', 'gw')!.status as { addresses: unknown; conditions: { observedGeneration: number }[] }
+    const status = cluster.get('Gateway', 'gw')!.status as {
+      addresses: unknown
+      conditions: { observedGeneration: number }[]
+    }
     expect(status.addresses).toEqual([{ type: 'Hostname', value: 'gw-istio.ns.svc.cluster.local' }])
     expect(status.conditions.map(c => c.observedGeneration)).toEqual([1, 1])
   })
@@ -170,9 +230,14 @@ describe('the gateway controller', () => {
     await control(cluster)
     expect(cluster.conditions('Gateway', 'gw').Programmed).toBe('False AddressNotAssigned')
     expect(cluster.get('Gateway', 'gw')!.status).not.toHaveProperty('addresses')
-    cluster.put({ ...cluster.get('Service', 'gw-istio')!, status: { loadBalancer: { ingress: [{ ip: '192.0.2.7' }] } } })
+    cluster.put({
+      ...cluster.get('Service', 'gw-istio')!,
+      status: { loadBalancer: { ingress: [{ ip: '192.0.2.7' }] } },
+    })
     await eventually(() => expect(cluster.conditions('Gateway', 'gw').Programmed).toBe('True Programmed'))
-    expect((cluster.get('Gateway', 'gw')!.status as { addresses: unknown }).addresses).toEqual([{ type: 'IPAddress', value: '192.0.2.7' }])
+    expect((cluster.get('Gateway', 'gw')!.status as { addresses: unknown }).addresses).toEqual([
+      { type: 'IPAddress', value: '192.0.2.7' },
+    ])
   })
 
   test('a Gateway whose ConfigMap is missing gets nothing until it appears', async () => {
@@ -180,7 +245,10 @@ describe('the gateway controller', () => {
     cluster.put(gateway({ parametersRef }))
     await control(cluster)
     expect(cluster.get('Deployment', 'gw-istio')).toBeUndefined()
-    expect(cluster.conditions('Gateway', 'gw')).toEqual({ Accepted: 'False InvalidParameters', Programmed: 'False Invalid' })
+    expect(cluster.conditions('Gateway', 'gw')).toEqual({
+      Accepted: 'False InvalidParameters',
+      Programmed: 'False Invalid',
+    })
     cluster.put(overlaid('ClusterIP'))
     await eventually(() => expect(cluster.conditions('Gateway', 'gw').Programmed).toBe('True Programmed'))
   })
@@ -200,8 +268,15 @@ describe('the gateway controller', () => {
     cluster.put(gateway())
     cluster.put(route)
     await control(cluster)
-    expect(cluster.conditions('HTTPRoute', 'route')).toEqual({ Accepted: 'True Accepted', ResolvedRefs: 'False BackendNotFound' })
-    const parents = (cluster.get('HTTPRoute', 'route')!.status as { parents: { controllerName: string; conditions: { observedGeneration: number }[] }[] }).parents
+    expect(cluster.conditions('HTTPRoute', 'route')).toEqual({
+      Accepted: 'True Accepted',
+      ResolvedRefs: 'False BackendNotFound',
+    })
+    const parents = (
+      cluster.get('HTTPRoute', 'route')!.status as {
+        parents: { controllerName: string; conditions: { observedGeneration: number }[] }[]
+      }
+    ).parents
     expect(parents).toMatchObject([{ controllerName: 'istio.io/gateway-controller', parentRef: { name: 'gw' } }])
     expect(parents[0]!.conditions.map(c => c.observedGeneration)).toEqual([3, 3])
     cluster.put(pool())
@@ -215,21 +290,36 @@ describe('the gateway controller', () => {
     await control(cluster)
     expect(cluster.get('InferencePool', 'pool')!.status).toBeUndefined()
     cluster.put(route)
-    await eventually(() => expect(cluster.conditions('InferencePool', 'pool')).toEqual({ Accepted: 'True Accepted', ResolvedRefs: 'False InvalidExtensionRef' }))
+    await eventually(() =>
+      expect(cluster.conditions('InferencePool', 'pool')).toEqual({
+        Accepted: 'True Accepted',
+        ResolvedRefs: 'False InvalidExtensionRef',
+      }),
+    )
     cluster.put(pickerService)
     await eventually(() => expect(cluster.conditions('InferencePool', 'pool').ResolvedRefs).toBe('True ResolvedRefs'))
     const shadow = cluster.get('Service', `pool-ip-${createHash('sha256').update('pool').digest('hex').slice(0, 8)}`)!
-    expect(shadow.metadata).toMatchObject({ labels: { 'istio.io/inferencepool-name': 'pool' }, ownerReferences: [{ kind: 'InferencePool', name: 'pool' }] })
-    expect(shadow.spec).toEqual({ clusterIP: 'None', selector: { model: 'm' }, ports: [{ name: 'http-0', port: 54321, protocol: 'TCP', targetPort: 8000 }] })
+    expect(shadow.metadata).toMatchObject({
+      labels: { 'istio.io/inferencepool-name': 'pool' },
+      ownerReferences: [{ kind: 'InferencePool', name: 'pool' }],
+    })
+    expect(shadow.spec).toEqual({
+      clusterIP: 'None',
+      selector: { model: 'm' },
+      ports: [{ name: 'http-0', port: 54321, protocol: 'TCP', targetPort: 8000 }],
+    })
   })
 
   test('once everything is answered nothing is written again', async () => {
     const cluster = new FakeCluster()
-    for (const object of [overlaid('NodePort'), gateway({ parametersRef }), route, pool(), pickerService]) cluster.put(object)
+    for (const object of [overlaid('NodePort'), gateway({ parametersRef }), route, pool(), pickerService])
+      cluster.put(object)
     await control(cluster)
     await new Promise(resolve => setTimeout(resolve, 100))
     const before = cluster.applied.length
-    expect(cluster.applied.every(({ options }) => options.fieldManager === controllerName && options.force === true)).toBe(true)
+    expect(
+      cluster.applied.every(({ options }) => options.fieldManager === controllerName && options.force === true),
+    ).toBe(true)
     cluster.put(pod('a', { model: 'm' }))
     cluster.put({ ...overlaid('NodePort') })
     await new Promise(resolve => setTimeout(resolve, 100))
@@ -245,7 +335,12 @@ describe('the gateway controller', () => {
     await eventually(() => expect(cluster.conditions('HTTPRoute', 'route').ResolvedRefs).toBe('True ResolvedRefs'))
     expect(cluster.conditions('Gateway', 'gw')).toEqual({})
     cluster.refused.clear()
-    await eventually(() => expect(cluster.conditions('Gateway', 'gw')).toEqual({ Accepted: 'True Accepted', Programmed: 'False AddressNotAssigned' }))
+    await eventually(() =>
+      expect(cluster.conditions('Gateway', 'gw')).toEqual({
+        Accepted: 'True Accepted',
+        Programmed: 'False AddressNotAssigned',
+      }),
+    )
     expect(cluster.get('Deployment', 'gw-istio')).toBeDefined()
   })
 })
@@ -253,15 +348,23 @@ describe('the gateway controller', () => {
 describe('overlays and conditions', () => {
   test('lists of named things merge by name, other lists are replaced, null removes', () => {
     const base = { a: 1, b: [1, 2], list: [{ name: 'x', keep: 1, args: ['old'] }], gone: 1 }
-    expect(overlay(base, { b: [3], list: [{ name: 'x', args: ['new'] }, { name: 'y' }], gone: null })).toEqual({ a: 1, b: [3], list: [{ name: 'x', keep: 1, args: ['new'] }, { name: 'y' }] })
+    expect(overlay(base, { b: [3], list: [{ name: 'x', args: ['new'] }, { name: 'y' }], gone: null })).toEqual({
+      a: 1,
+      b: [3],
+      list: [{ name: 'x', keep: 1, args: ['new'] }, { name: 'y' }],
+    })
   })
   test('a condition keeps its time while its status stays the same', () => {
     const about = gateway()
     const first = withTimes(undefined, { conditions: [condition(about, 'Accepted', true, 'A', 'm')] }, 't1')
     expect(first).toMatchObject({ conditions: [{ lastTransitionTime: 't1' }] })
     expect(withTimes(first, { conditions: [condition(about, 'Accepted', true, 'A', 'm')] }, 't2')).toBeUndefined()
-    expect(withTimes(first, { conditions: [condition(about, 'Accepted', true, 'B', 'm')] }, 't2')).toMatchObject({ conditions: [{ reason: 'B', lastTransitionTime: 't1' }] })
-    expect(withTimes(first, { conditions: [condition(about, 'Accepted', false, 'B', 'm')] }, 't2')).toMatchObject({ conditions: [{ lastTransitionTime: 't2' }] })
+    expect(withTimes(first, { conditions: [condition(about, 'Accepted', true, 'B', 'm')] }, 't2')).toMatchObject({
+      conditions: [{ reason: 'B', lastTransitionTime: 't1' }],
+    })
+    expect(withTimes(first, { conditions: [condition(about, 'Accepted', false, 'B', 'm')] }, 't2')).toMatchObject({
+      conditions: [{ lastTransitionTime: 't2' }],
+    })
   })
 })
 
@@ -298,9 +401,18 @@ describe('the proxy of a gateway', () => {
     cluster.put(gateway())
     cluster.put(route)
     await control(cluster)
-    const { env } = (cluster.get('Deployment', 'gw-istio')!.spec as { template: { spec: { containers: { env: { name: string; value: string }[] }[] } } }).template.spec.containers[0]!
+    const { env } = (
+      cluster.get('Deployment', 'gw-istio')!.spec as {
+        template: { spec: { containers: { env: { name: string; value: string }[] }[] } }
+      }
+    ).template.spec.containers[0]!
     const discovery = env.find(e => e.name === 'DISCOVERY_URL')!.value
-    const { match } = await programs.serve('istio-proxy', ['proxy', 'router'], /traffic (\d+), status (\d+)/, { SANDBOX_POD_IP: '127.0.0.1', GATEWAY_PORT: '0', STATUS_PORT: '0', DISCOVERY_URL: discovery })
+    const { match } = await programs.serve('istio-proxy', ['proxy', 'router'], /traffic (\d+), status (\d+)/, {
+      SANDBOX_POD_IP: '127.0.0.1',
+      GATEWAY_PORT: '0',
+      STATUS_PORT: '0',
+      DISCOVERY_URL: discovery,
+    })
     const status = `http://127.0.0.1:${match[2]}/healthz/ready`
     await eventually(async () => expect((await fetch(status)).status).toBe(200))
     return { traffic: `http://127.0.0.1:${match[1]}`, status }
@@ -318,9 +430,13 @@ describe('the proxy of a gateway', () => {
     cluster.put(pickerService)
     cluster.put(pod('epp', { app: 'epp' }))
     cluster.put(pod('decode', { model: 'm' }, false))
-    await eventually(async () => expect(await ask(`${traffic}/v1/models`)).toEqual({ status: 503, body: 'no healthy upstream' }))
+    await eventually(async () =>
+      expect(await ask(`${traffic}/v1/models`)).toEqual({ status: 503, body: 'no healthy upstream' }),
+    )
     cluster.put(pod('decode', { model: 'm' }))
-    await eventually(async () => expect(await ask(`${traffic}/v1/models`)).toEqual({ status: 200, body: 'first GET /v1/models\n' }))
+    await eventually(async () =>
+      expect(await ask(`${traffic}/v1/models`)).toEqual({ status: 200, body: 'first GET /v1/models\n' }),
+    )
     expect(await ask(`${traffic}/label/v1/models?a=b`)).toEqual({ status: 200, body: 'first GET /v1/models?a=b\n' })
     expect(await ask(`${traffic}/labelled/v1`)).toEqual({ status: 200, body: 'first GET /labelled/v1\n' })
 
@@ -333,7 +449,13 @@ describe('the proxy of a gateway', () => {
 
   test('a stream is passed on as it comes', async () => {
     const cluster = new FakeCluster()
-    for (const object of [pool(port(backend), port(picker)), pickerService, pod('epp', { app: 'epp' }), pod('decode', { model: 'm' })]) cluster.put(object)
+    for (const object of [
+      pool(port(backend), port(picker)),
+      pickerService,
+      pod('epp', { app: 'epp' }),
+      pod('decode', { model: 'm' }),
+    ])
+      cluster.put(object)
     const { traffic } = await proxy(cluster)
     const response = await fetch(`${traffic}/stream`)
     const arrived: number[] = []

@@ -31,33 +31,47 @@ const fixture = (name: string): Report => JSON.parse(readFileSync(join('test/fix
 
 /** Paths at which two trees differ, numbers compared to 9 digits. */
 function differences(got: unknown, want: unknown, path = ''): string[] {
-  if (typeof want === 'number' && typeof got === 'number') return Math.abs(got - want) <= 1e-9 * Math.max(1, Math.abs(want)) ? [] : [`${path}: ${got} is not ${want}`]
-  if (typeof want !== 'object' || want === null || typeof got !== 'object' || got === null) return got === want ? [] : [`${path}: ${String(got)} is not ${String(want)}`]
+  if (typeof want === 'number' && typeof got === 'number')
+    return Math.abs(got - want) <= 1e-9 * Math.max(1, Math.abs(want)) ? [] : [`${path}: ${got} is not ${want}`]
+  if (typeof want !== 'object' || want === null || typeof got !== 'object' || got === null)
+    return got === want ? [] : [`${path}: ${String(got)} is not ${String(want)}`]
   const names = new Set([...Object.keys(want), ...Object.keys(got)])
-  return [...names].flatMap(name => differences((got as Record<string, unknown>)[name], (want as Record<string, unknown>)[name], `${path}/${name}`))
+  return [...names].flatMap(name =>
+    differences((got as Record<string, unknown>)[name], (want as Record<string, unknown>)[name], `${path}/${name}`),
+  )
 }
 
 describe("the double's arithmetic is guidellm's own", () => {
-  test.each(['GEN_v050_ok.json', 'GEN_v050_saturated.json', 'GEN_v050_allfail.json'])('every metric of %s is reproduced from its records', name => {
-    for (const benchmark of fixture(name).benchmarks) {
-      const got = metricsOf(benchmark.requests, { start: benchmark.start_time, end: benchmark.end_time })
-      // Sums of thousands of terms differ in the last digits.
-      expect(differences(got, benchmark.metrics).filter(line => !/variance|std_dev/.test(line))).toEqual([])
-    }
-  })
+  test.each(['GEN_v050_ok.json', 'GEN_v050_saturated.json', 'GEN_v050_allfail.json'])(
+    'every metric of %s is reproduced from its records',
+    name => {
+      for (const benchmark of fixture(name).benchmarks) {
+        const got = metricsOf(benchmark.requests, { start: benchmark.start_time, end: benchmark.end_time })
+        // Sums of thousands of terms differ in the last digits.
+        expect(differences(got, benchmark.metrics).filter(line => !/variance|std_dev/.test(line))).toEqual([])
+      }
+    },
+  )
 
   test('the tables have the shape of the real console', () => {
     const text = tables(fixture('GEN_v050_saturated.json').benchmarks as unknown as Parameters<typeof tables>[0])
     const real = readFileSync('test/fixtures/guidellm/CLI_v050_stdout.log', 'utf8')
     const heads = (of: string) => /ℹ Request Latency Statistics[\s\S]*?\|-/.exec(of)![0].replace(/[ =]+/g, ' ')
     expect(heads(text)).toBe(heads(real))
-    expect(text.split('\n').filter(line => line.startsWith('ℹ'))).toEqual(real.split('\n').filter(line => /^ℹ (?!Text)/.test(line)))
+    expect(text.split('\n').filter(line => line.startsWith('ℹ'))).toEqual(
+      real.split('\n').filter(line => /^ℹ (?!Text)/.test(line)),
+    )
   })
 })
 
 describe('the requests', () => {
   const take = (seed: number, rate: number, n = 20) => {
-    const source = prompts(seed, rate, { mean: 100, stdev: 50, min: 10, max: 200 }, { mean: 40, stdev: 20, min: 5, max: 80 })
+    const source = prompts(
+      seed,
+      rate,
+      { mean: 100, stdev: 50, min: 10, max: 200 },
+      { mean: 40, stdev: 20, min: 5, max: 80 },
+    )
     return Array.from({ length: n }, () => source.next().value)
   }
   test('the same seed and rate index give the same requests, another seed or rate does not', () => {
@@ -79,15 +93,38 @@ describe('the requests', () => {
     expect(Math.max(...all.map(p => p.outputTokens))).toBe(80)
   })
   test('text that Python would quote differently is quoted as Python does', () => {
-    expect(pythonRepr({ a: [null, true, 1.5], b: "it's", c: 'say "it\'s"\n' })).toBe(`{'a': [None, True, 1.5], 'b': "it's", 'c': 'say "it\\'s"\\n'}`)
+    expect(pythonRepr({ a: [null, true, 1.5], b: "it's", c: 'say "it\'s"\n' })).toBe(
+      `{'a': [None, True, 1.5], 'b': "it's", 'c': 'say "it\\'s"\\n'}`,
+    )
   })
 })
 
 describe('scenarios', () => {
   test('the environment goes before the file and the command line before both', () => {
-    const argv = ['--target', 'http://h:1/v1/', '--rate', '3', '--max-seconds', '5', '--data', 'prompt_tokens=4,output_tokens=2']
-    const scenario = readScenario(argv, { GUIDELLM_RATE: '9', GUIDELLM_RANDOM_SEED: '7', GUIDELLM__MAX_CONCURRENCY: '2000', GUIDELLM__REQUEST_TIMEOUT: '999' })
-    expect(scenario).toMatchObject({ target: 'http://h:1', rates: [3], seed: 7, maxConcurrency: 2000, prompt: { mean: 4 }, chat: true })
+    const argv = [
+      '--target',
+      'http://h:1/v1/',
+      '--rate',
+      '3',
+      '--max-seconds',
+      '5',
+      '--data',
+      'prompt_tokens=4,output_tokens=2',
+    ]
+    const scenario = readScenario(argv, {
+      GUIDELLM_RATE: '9',
+      GUIDELLM_RANDOM_SEED: '7',
+      GUIDELLM__MAX_CONCURRENCY: '2000',
+      GUIDELLM__REQUEST_TIMEOUT: '999',
+    })
+    expect(scenario).toMatchObject({
+      target: 'http://h:1',
+      rates: [3],
+      seed: 7,
+      maxConcurrency: 2000,
+      prompt: { mean: 4 },
+      chat: true,
+    })
     // That variable only sets how long guidellm waits for text files; the time-out of requests is an argument of the backend.
     expect(scenario.timeoutSeconds).toBe(60)
     expect(readScenario([...argv, '--backend-kwargs', '{"timeout": 300}'], {}).timeoutSeconds).toBe(300)
@@ -117,10 +154,18 @@ data:
   output_tokens_max: 40
   samples: 1000
 ${more}`
-  const guidellm = async (name: string, text: string, env: Record<string, string> = {}): Promise<Ended & { read: () => Report }> => {
+  const guidellm = async (
+    name: string,
+    text: string,
+    env: Record<string, string> = {},
+  ): Promise<Ended & { read: () => Report }> => {
     await writeFile(join(programs.folder, `${name}.yaml`), text)
     const output = join(programs.folder, name, 'results.json')
-    const ended = await programs.run('guidellm', ['benchmark', '--scenario', `${name}.yaml`, '--output-path', output, '--disable-progress'], env)
+    const ended = await programs.run(
+      'guidellm',
+      ['benchmark', '--scenario', `${name}.yaml`, '--output-path', output, '--disable-progress'],
+      env,
+    )
     return { ...ended, read: () => JSON.parse(readFileSync(output, 'utf8')) as Report }
   }
 
@@ -141,11 +186,21 @@ ${more}`
     for (const benchmark of report.benchmarks) {
       const { requests, metrics } = benchmark
       const inside = (r: Request) => r.request_start_time! <= benchmark.end_time
-      const counts = { successful: requests.successful.filter(inside).length, errored: requests.errored.filter(inside).length, incomplete: requests.incomplete.filter(inside).length }
-      expect(metrics.request_totals).toEqual({ ...counts, total: counts.successful + counts.errored + counts.incomplete })
+      const counts = {
+        successful: requests.successful.filter(inside).length,
+        errored: requests.errored.filter(inside).length,
+        incomplete: requests.incomplete.filter(inside).length,
+      }
+      expect(metrics.request_totals).toEqual({
+        ...counts,
+        total: counts.successful + counts.errored + counts.incomplete,
+      })
       expect(counts.errored).toBe(0)
       expect(counts.successful + counts.incomplete).toBeGreaterThanOrEqual(benchmark.config.strategy.rate * 2 - 1)
-      expect(metrics.output_token_count!.successful!.total_sum).toBeCloseTo(requests.successful.filter(inside).reduce((sum, r) => sum + r.output_tokens!, 0), 6)
+      expect(metrics.output_token_count!.successful!.total_sum).toBeCloseTo(
+        requests.successful.filter(inside).reduce((sum, r) => sum + r.output_tokens!, 0),
+        6,
+      )
       expect(benchmark.duration).toBeCloseTo(2, 3)
       for (const r of requests.successful) {
         expect(r.request_args).toContain(`'max_tokens': ${r.output_tokens}, 'stop': None, 'ignore_eos': True`)
@@ -153,17 +208,24 @@ ${more}`
         expect(r.time_to_first_token_ms!).toBeGreaterThan(5)
       }
     }
-    const sent = (of: Report) => of.benchmarks.map(b => {
-      const all = [...b.requests.successful, ...b.requests.incomplete].sort((x, y) => x.info.timings.targeted_start - y.info.timings.targeted_start)
-      return all.slice(0, 10).map(r => r.request_args)
-    })
+    const sent = (of: Report) =>
+      of.benchmarks.map(b => {
+        const all = [...b.requests.successful, ...b.requests.incomplete].sort(
+          (x, y) => x.info.timings.targeted_start - y.info.timings.targeted_start,
+        )
+        return all.slice(0, 10).map(r => r.request_args)
+      })
     expect(sent(second.read())).toEqual(sent(report))
   })
 
   test('the console says when the benchmarks start and ends with the tables', async () => {
     const { stdout } = await guidellm('console', scenario('', '[10]', 1))
     expect(stdout.match(/Setup complete, starting benchmarks/g)).toHaveLength(1)
-    for (const title of ['Run Summary Info', 'Request Latency Statistics (Completed Requests)', 'Server Throughput Statistics']) {
+    for (const title of [
+      'Run Summary Info',
+      'Request Latency Statistics (Completed Requests)',
+      'Server Throughput Statistics',
+    ]) {
       expect(stdout.indexOf(title)).toBeGreaterThan(stdout.indexOf('Setup complete'))
     }
   })
@@ -175,14 +237,21 @@ ${more}`
     const { requests } = read().benchmarks[0]!
     expect(requests.incomplete.length).toBeGreaterThan(requests.successful.length)
     const cut = requests.incomplete[0]!
-    expect(cut).toMatchObject({ request_latency: null, output_tokens: null, inter_token_latency_ms: null, info: { status: 'cancelled', error: 'Request was cancelled' } })
+    expect(cut).toMatchObject({
+      request_latency: null,
+      output_tokens: null,
+      inter_token_latency_ms: null,
+      info: { status: 'cancelled', error: 'Request was cancelled' },
+    })
     const ttft = requests.successful.map(r => r.time_to_first_token_ms!)
     expect(ttft.at(-1)!).toBeGreaterThan(3 * ttft[0]!)
   })
 
   test('at the in-flight limit requests are sent late and the rest is never sent', async () => {
     const slow = await programs.vllm({ SIM_STEP_MS: '50' })
-    const { read } = await guidellm('limited', scenario('', '[40]').replace(url, slow.url), { GUIDELLM__MAX_CONCURRENCY: '4' })
+    const { read } = await guidellm('limited', scenario('', '[40]').replace(url, slow.url), {
+      GUIDELLM__MAX_CONCURRENCY: '4',
+    })
     const benchmark = read().benchmarks[0]!
     const all = [...benchmark.requests.successful, ...benchmark.requests.incomplete]
     expect(benchmark.config.strategy.max_concurrency).toBe(4)
@@ -195,7 +264,11 @@ ${more}`
     const { read } = await guidellm('stuck', scenario('backend_kwargs: {timeout: 0.5}', '[4]').replace(url, stuck.url))
     const { errored } = read().benchmarks[0]!.requests
     expect(errored.length).toBeGreaterThanOrEqual(4)
-    expect(errored[0]).toMatchObject({ request_latency: null, time_to_first_token_ms: null, info: { status: 'errored', error: '' } })
+    expect(errored[0]).toMatchObject({
+      request_latency: null,
+      time_to_first_token_ms: null,
+      info: { status: 'errored', error: '' },
+    })
   })
 
   test('a wrong model makes every request an error and still exits with 0', async () => {

@@ -27,7 +27,11 @@ export class Programs {
 
   #spawn(name: string, args: readonly string[], env: Record<string, string>): ChildProcess {
     const own = { PATH: '/usr/bin:/bin', HOME: this.folder }
-    const child = spawn(join(this.folder, 'bin', name), args, { cwd: this.folder, env: { ...own, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(join(this.folder, 'bin', name), args, {
+      cwd: this.folder,
+      env: { ...own, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.#children.push(child)
     return child
   }
@@ -46,7 +50,12 @@ export class Programs {
   }
 
   /** Starts a server and resolves to the first match of `ready` in what it prints. */
-  serve(name: string, args: readonly string[], ready: RegExp, env: Record<string, string> = {}): Promise<{ child: ChildProcess; match: RegExpExecArray }> {
+  serve(
+    name: string,
+    args: readonly string[],
+    ready: RegExp,
+    env: Record<string, string> = {},
+  ): Promise<{ child: ChildProcess; match: RegExpExecArray }> {
     const child = this.#spawn(name, args, env)
     let text = ''
     return new Promise((resolve, reject) => {
@@ -63,7 +72,18 @@ export class Programs {
 
   /** vLLM with a model called `sim/model` on a free port. */
   async vllm(env: Record<string, string> = {}): Promise<{ child: ChildProcess; url: string }> {
-    const args = ['serve', this.folder, '--port', '0', '--host', '127.0.0.1', '--served-model-name', 'sim/model', '--max-model-len', '16000']
+    const args = [
+      'serve',
+      this.folder,
+      '--port',
+      '0',
+      '--host',
+      '127.0.0.1',
+      '--served-model-name',
+      'sim/model',
+      '--max-model-len',
+      '16000',
+    ]
     const { child, match } = await this.serve('vllm', args, /Listening on (http:\S+)/, env)
     return { child, url: match[1]! }
   }

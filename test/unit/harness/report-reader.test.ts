@@ -64,6 +64,12 @@ test('NaN and Infinity, which Python writes and JSON does not know, are read as 
   }
 })
 
+test('the words stay in a string whatever is escaped in it, in chunks of any size', async () => {
+  const notes = ['say "NaN" or \\', '\\', 'NaN\\\\"Infinity', '"-Infinity"']
+  for (const size of [1, 2, 3, 1000])
+    expect(await readText(JSON.stringify({ notes, n: 1 }), size)).toEqual({ notes, n: 1 })
+})
+
 test('an API key in backend arguments does not survive, wherever it stands', async () => {
   const report = raw('0.6')
   report.args.backend_kwargs.api_key = 'sk-canary-1'

@@ -44,18 +44,16 @@ test('the records are not cut to the window, the figures are: a request outside 
   expect(guidellmStats(benchmark)).not.toEqual(before)
 })
 
-test('ITL is weighted with the number of gaps: one long answer outweighs two short ones', () => {
+test('ITL is weighted with the number of gaps: one long answer outweighs three short ones', () => {
   const record = (output_tokens: number, inter_token_latency_ms: number) => ({
     request_start_time: 1,
     request_end_time: 2,
     output_tokens,
     inter_token_latency_ms,
   })
-  const stats = guidellmStats({
-    start_time: 0,
-    end_time: 10,
-    requests: { successful: [record(3, 5), record(3, 6), record(101, 20)], errored: [], incomplete: [] },
-  })
+  const successful = [record(2, 5), record(2, 6), record(2, 7), record(5, 20)]
+  const stats = guidellmStats({ start_time: 0, end_time: 10, requests: { successful, errored: [], incomplete: [] } })
+  // 3 of 7 gaps are short ones, though they are 6 of 11 tokens.
   expect(stats.itlMs).toEqual({ median: 20, p95: 20 })
   expect(stats.ttftMs).toEqual({ median: null, p95: null })
 })

@@ -60,8 +60,8 @@ export const steady = (n: number, rate: number, seconds = 0.5, tokens = 11): Req
 export const repeatOf = (index: number, steps: readonly Step[], change: Partial<Repeat> = {}): Repeat => ({
   index,
   seed: 42 + index,
-  startedAt: `2026-11-24T1${index}:00:00.000Z`,
-  endedAt: `2026-11-24T1${index}:10:00.000Z`,
+  startedAt: `2026-11-24T10:${String(index).padStart(2, '0')}:00.000Z`,
+  endedAt: `2026-11-24T10:${String(index).padStart(2, '0')}:50.000Z`,
   status: 'done',
   exitCode: 0,
   carriedOver: false,

@@ -51,6 +51,15 @@ test('a percentile is a value that occurred, the smallest at or below which that
   ).toBe(20)
 })
 
+test('a request that was cut off after its first token is in no percentile', () => {
+  const cut: Request = { scheduled: 1, status: 'i', firstToken: 1.9, lastToken: 2, itlMs: 70, outputTokens: 5 }
+  const failed: Request = { scheduled: 1, status: 'e', firstToken: 1.8, end: 9, itlMs: 80 }
+  const values = of([cut, failed, ...steady(3, 1), cut])
+  expect(values['ttft-p95']).toBeCloseTo(100, 6)
+  expect(values['itl-p95']).toBeCloseTo(40, 6)
+  expect(values['latency-p95']).toBeCloseTo(0.5, 6)
+})
+
 test('every request has one weight in ITL, whatever its length', () => {
   expect(
     of([

@@ -6,7 +6,7 @@ import { summariseLeg } from '../../../src/results/summarise.ts'
 import { parsed } from '../harness/fixture.ts'
 import { legOf, repeatOf, steady, stepOf } from './legs.ts'
 
-test('counts are summed over repeats, with n, and a failed repeat is in none of them', () => {
+test('B73: counts are summed over repeats, with n, and a failed repeat is in none of them', () => {
   const repeats = [
     repeatOf(1, [stepOf(steady(10, 1))]),
     repeatOf(2, [stepOf(steady(8, 1))]),

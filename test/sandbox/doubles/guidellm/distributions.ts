@@ -24,14 +24,29 @@ const quantiles: Record<string, number> = {
 const mergeSeconds = 1e-4
 
 /** Percentiles are the smallest value whose cumulative weight reaches p, without interpolation. No values: all zero. */
-export function summary(values: readonly Weighted[], count = Math.round(values.reduce((sum, [, weight]) => sum + weight, 0))): Summary {
+export function summary(
+  values: readonly Weighted[],
+  count = Math.round(values.reduce((sum, [, weight]) => sum + weight, 0)),
+): Summary {
   const weights = new Map<number, number>()
   for (const [value, weight] of values) weights.set(value, (weights.get(value) ?? 0) + weight)
   let pairs = [...weights].filter(([, weight]) => weight > 0).sort((a, b) => a[0] - b[0])
   const total = pairs.reduce((sum, [, weight]) => sum + weight, 0)
   if (pairs.length === 0) {
     const zeros = Object.fromEntries(Object.keys(quantiles).map(name => [name, 0]))
-    return { mean: 0, median: 0, mode: 0, variance: 0, std_dev: 0, min: 0, max: 0, count, total_sum: 0, percentiles: zeros, pdf: null }
+    return {
+      mean: 0,
+      median: 0,
+      mode: 0,
+      variance: 0,
+      std_dev: 0,
+      min: 0,
+      max: 0,
+      count,
+      total_sum: 0,
+      percentiles: zeros,
+      pdf: null,
+    }
   }
   pairs = pairs.map(([value, weight]) => [value, weight / total])
   const mean = pairs.reduce((sum, [value, p]) => sum + value * p, 0)
@@ -46,7 +61,19 @@ export function summary(values: readonly Weighted[], count = Math.round(values.r
   const mode = pairs.reduce((best, pair) => (pair[1] > best[1] ? pair : best))[0]
   const first = pairs[0]![0]
   const last = pairs.at(-1)![0]
-  return { mean, median: percentiles.p50!, mode, variance, std_dev: Math.sqrt(variance), min: first, max: last, count, total_sum: mean * count, percentiles, pdf: null }
+  return {
+    mean,
+    median: percentiles.p50!,
+    mode,
+    variance,
+    std_dev: Math.sqrt(variance),
+    min: first,
+    max: last,
+    count,
+    total_sum: mean * count,
+    percentiles,
+    pdf: null,
+  }
 }
 
 /** Adds up what falls within the merge distance of the first event of a group. */
@@ -75,12 +102,25 @@ export function rateSummary(events: readonly Weighted[], window?: { start: numbe
 }
 
 /** How much was going on at a time, weighted by how long. Intervals are start, end, weight. */
-export function concurrencySummary(intervals: readonly (readonly [number, number, number])[], window?: { start: number; end: number }): Summary {
-  const kept = window === undefined ? intervals : intervals.filter(([start, end]) => end >= window.start && start <= window.end)
-  let changes = merged(kept.flatMap(([start, end, weight]): Weighted[] => [[start, weight], [end, -weight]]))
+export function concurrencySummary(
+  intervals: readonly (readonly [number, number, number])[],
+  window?: { start: number; end: number },
+): Summary {
+  const kept =
+    window === undefined ? intervals : intervals.filter(([start, end]) => end >= window.start && start <= window.end)
+  let changes = merged(
+    kept.flatMap(([start, end, weight]): Weighted[] => [
+      [start, weight],
+      [end, -weight],
+    ]),
+  )
   if (window !== undefined && changes.length > 0) {
     const before = changes.filter(([time]) => time < window.start).reduce((sum, [, weight]) => sum + weight, 0)
-    changes = [[window.start, before], ...changes.filter(([time]) => time >= window.start && time <= window.end), [window.end, 0]]
+    changes = [
+      [window.start, before],
+      ...changes.filter(([time]) => time >= window.start && time <= window.end),
+      [window.end, 0],
+    ]
   }
   let level = 0
   const values: Weighted[] = []
@@ -92,12 +132,21 @@ export function concurrencySummary(intervals: readonly (readonly [number, number
 }
 
 /** One summary per status, and one over all together. */
-export function byStatus<R, T>(requests: Statuses<R>, extract: (request: R) => readonly T[], summarise: (values: readonly T[]) => Summary): ByStatus<Summary> {
+export function byStatus<R, T>(
+  requests: Statuses<R>,
+  extract: (request: R) => readonly T[],
+  summarise: (values: readonly T[]) => Summary,
+): ByStatus<Summary> {
   const values = {
     successful: requests.successful.flatMap(extract),
     errored: requests.errored.flatMap(extract),
     incomplete: requests.incomplete.flatMap(extract),
   }
   const total = [...values.successful, ...values.incomplete, ...values.errored]
-  return { successful: summarise(values.successful), errored: summarise(values.errored), incomplete: summarise(values.incomplete), total: summarise(total) }
+  return {
+    successful: summarise(values.successful),
+    errored: summarise(values.errored),
+    incomplete: summarise(values.incomplete),
+    total: summarise(total),
+  }
 }

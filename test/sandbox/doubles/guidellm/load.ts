@@ -46,7 +46,10 @@ const agent = new http.Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFI
 /** Whether the target answers `/health`; guidellm ends with 1 when it does not. */
 export async function validate(target: string): Promise<void> {
   const { status } = await fetchText(route(new URL(`${target}/health`)), 10_000)
-  if (status !== 200) throw new Error(`Backend validation request failed. Could not connect to the server or validate the backend configuration: ${status}`)
+  if (status !== 200)
+    throw new Error(
+      `Backend validation request failed. Could not connect to the server or validate the backend configuration: ${status}`,
+    )
 }
 
 /** The first model that the target lists, when the scenario names none. */
@@ -100,13 +103,28 @@ export function runStep(scenario: Scenario & { model: string }, rateIndex: numbe
   })
 }
 
-function newExchange(scenario: Scenario & { model: string }, prompt: Prompt, targetedStart: number, queued: number): Exchange {
-  const content = scenario.chat ? { messages: [{ role: 'user', content: [{ type: 'text', text: prompt.text }] }] } : { prompt: prompt.text }
+function newExchange(
+  scenario: Scenario & { model: string },
+  prompt: Prompt,
+  targetedStart: number,
+  queued: number,
+): Exchange {
+  const content = scenario.chat
+    ? { messages: [{ role: 'user', content: [{ type: 'text', text: prompt.text }] }] }
+    : { prompt: prompt.text }
   const limit = scenario.chat ? { max_completion_tokens: prompt.outputTokens } : { max_tokens: prompt.outputTokens }
   return {
     id: randomUUID(),
     prompt,
-    body: { model: scenario.model, stream: true, stream_options: { include_usage: true }, ...limit, stop: null, ignore_eos: true, ...content },
+    body: {
+      model: scenario.model,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...limit,
+      stop: null,
+      ignore_eos: true,
+      ...content,
+    },
     targetedStart,
     queued,
     requestStart: epoch(),
@@ -147,7 +165,10 @@ function start(scenario: Scenario, exchange: Exchange, ended: () => void): () =>
     if (answer.statusCode !== 200) {
       const kind = answer.statusCode! >= 500 ? 'Server' : 'Client'
       const line = `${answer.statusCode} ${answer.statusMessage}`
-      return settle('errored', `${kind} error '${line}' for url '${url.href}'\nFor more information check: https://httpstatuses.com/${answer.statusCode}`)
+      return settle(
+        'errored',
+        `${kind} error '${line}' for url '${url.href}'\nFor more information check: https://httpstatuses.com/${answer.statusCode}`,
+      )
     }
     answer.setEncoding('utf8')
     let rest = ''
@@ -159,7 +180,9 @@ function start(scenario: Scenario, exchange: Exchange, ended: () => void): () =>
       for (const line of lines) take(exchange, line, now)
     })
     answer.on('end', () => settle('successful', null))
-    answer.on('error', () => settle('errored', 'peer closed connection without sending complete message body (incomplete chunked read)'))
+    answer.on('error', () =>
+      settle('errored', 'peer closed connection without sending complete message body (incomplete chunked read)'),
+    )
   })
   request.setNoDelay(true)
   // The words of a read time-out are empty in 0.5.0.

@@ -26,14 +26,24 @@ async function main(): Promise<number> {
   if (!existsSync(dirname(path))) mkdirSync(dirname(path), { recursive: true })
 
   const settings = Object.keys(process.env).filter(name => name.startsWith('GUIDELLM_'))
-  if (settings.length > 0) console.log(['⚠ Note: the following environment variables are set and **may** affect configuration', ...settings.map(name => `  ${name}`)].join('\n'))
+  if (settings.length > 0)
+    console.log(
+      [
+        '⚠ Note: the following environment variables are set and **may** affect configuration',
+        ...settings.map(name => `  ${name}`),
+      ].join('\n'),
+    )
   await validate(given.target)
   const scenario = { ...given, model: given.model ?? (await firstModel(given.target)) }
   console.log(`✔ OpenAIHTTPBackend backend validated with model ${scenario.model}`)
   console.log(`  ${pythonRepr({ target: scenario.target, model: scenario.model, timeout: scenario.timeoutSeconds })}`)
   console.log(`✔ Processor resolved\n  Using model '${scenario.processor ?? scenario.model}' as processor`)
-  console.log(`✔ Request loader initialized with inf unique requests\n  ${pythonRepr({ data: [scenario.data], random_seed: scenario.seed })}`)
-  console.log(`✔ AsyncProfile profile resolved\n  ${pythonRepr({ type_: 'constant', rate: scenario.rates, max_seconds: scenario.maxSeconds })}`)
+  console.log(
+    `✔ Request loader initialized with inf unique requests\n  ${pythonRepr({ data: [scenario.data], random_seed: scenario.seed })}`,
+  )
+  console.log(
+    `✔ AsyncProfile profile resolved\n  ${pythonRepr({ type_: 'constant', rate: scenario.rates, max_seconds: scenario.maxSeconds })}`,
+  )
   console.log(`✔ Output formats resolved\n  ${pythonRepr({ json: path })}`)
   console.log('✔ Setup complete, starting benchmarks...\n\n\n\n\n')
 
@@ -42,7 +52,8 @@ async function main(): Promise<number> {
     if (index > 0) await sleep(pauseMs)
     steps.push(await runStep(scenario, index))
   }
-  if (steps.some(step => step.exchanges.length === 0)) throw new Error('Cannot compile GenerativeMetrics: No measurement start or end times available.')
+  if (steps.some(step => step.exchanges.length === 0))
+    throw new Error('Cannot compile GenerativeMetrics: No measurement start or end times available.')
   const whole = report(scenario, steps, { dir: dirname(path), file: path.slice(dirname(path).length + 1) })
   const text = process.env.FAKE_GUIDELLM_EMPTY ? '' : JSON.stringify(whole)
   writeFileSync(path, process.env.FAKE_GUIDELLM_TRUNCATE ? text.slice(0, Math.floor(text.length / 2)) : text)

@@ -1,4 +1,12 @@
-import { byStatus, concurrencySummary, type ByStatus, rateSummary, type Summary, summary, type Weighted } from './distributions.ts'
+import {
+  type ByStatus,
+  byStatus,
+  concurrencySummary,
+  rateSummary,
+  type Summary,
+  summary,
+  type Weighted,
+} from './distributions.ts'
 
 /** The fields of a request record that the metrics are computed from. */
 export interface RequestRecord {
@@ -28,7 +36,9 @@ const flat = (values: readonly number[]) => summary(values.map((value): Weighted
 
 function perIteration(r: RequestRecord): number | undefined {
   const iterations = r.info.timings.token_iterations
-  return r.output_tokens === null || r.output_tokens <= 1 || iterations <= 1 ? undefined : (r.output_tokens - 1) / (iterations - 1)
+  return r.output_tokens === null || r.output_tokens <= 1 || iterations <= 1
+    ? undefined
+    : (r.output_tokens - 1) / (iterations - 1)
 }
 
 /** Output tokens after the first, spread evenly from the first to the last, since single arrivals are not kept. */
@@ -45,18 +55,33 @@ function outputTimings(r: RequestRecord): Weighted[] {
   return [[first, r.output_tokens ? 1 : 0], ...laterTokens(r)]
 }
 
-const promptTiming = (r: RequestRecord): Weighted => [r.info.timings.first_token_iteration ?? r.request_end_time, r.prompt_tokens ?? 0]
+const promptTiming = (r: RequestRecord): Weighted => [
+  r.info.timings.first_token_iteration ?? r.request_end_time,
+  r.prompt_tokens ?? 0,
+]
 
 /** The `metrics` tree of guidellm 0.5.0 over the records that overlap the measurement window (epoch seconds). */
 export function metricsOf(all: Records, window: { start: number; end: number }): Record<string, unknown> {
   const inside = (r: RequestRecord) => r.request_end_time >= window.start && (r.request_start_time ?? 0) <= window.end
-  const requests = { successful: all.successful.filter(inside), errored: all.errored.filter(inside), incomplete: all.incomplete.filter(inside) }
+  const requests = {
+    successful: all.successful.filter(inside),
+    errored: all.errored.filter(inside),
+    incomplete: all.incomplete.filter(inside),
+  }
   const values = (field: (r: RequestRecord) => number | null) => byStatus(requests, r => [field(r) ?? 0], flat)
   const weighted = (field: (r: RequestRecord) => Weighted) => byStatus(requests, r => [field(r)], summary)
-  const count = { successful: requests.successful.length, errored: requests.errored.length, incomplete: requests.incomplete.length }
+  const count = {
+    successful: requests.successful.length,
+    errored: requests.errored.length,
+    incomplete: requests.incomplete.length,
+  }
   return {
     request_totals: { ...count, total: count.successful + count.errored + count.incomplete },
-    requests_per_second: byStatus(requests, (r): Weighted[] => [[r.request_end_time, 1]], events => rateSummary(events, window)),
+    requests_per_second: byStatus(
+      requests,
+      (r): Weighted[] => [[r.request_end_time, 1]],
+      events => rateSummary(events, window),
+    ),
     request_concurrency: byStatus(
       requests,
       r => (r.request_start_time === null ? [] : [[r.request_start_time, r.request_end_time, 1] as const]),
@@ -70,9 +95,17 @@ export function metricsOf(all: Records, window: { start: number; end: number }):
     time_to_first_token_ms: values(r => r.time_to_first_token_ms),
     time_per_output_token_ms: weighted(r => [r.time_per_output_token_ms ?? 0, r.output_tokens ?? 0]),
     inter_token_latency_ms: weighted(r => [r.inter_token_latency_ms ?? 0, (r.output_tokens || 1) - 1]),
-    prompt_tokens_per_second: byStatus(requests, r => [promptTiming(r)], events => rateSummary(events)),
+    prompt_tokens_per_second: byStatus(
+      requests,
+      r => [promptTiming(r)],
+      events => rateSummary(events),
+    ),
     output_tokens_per_second: byStatus(requests, outputTimings, events => rateSummary(events)),
-    tokens_per_second: byStatus(requests, r => [promptTiming(r), ...outputTimings(r)], events => rateSummary(events)),
+    tokens_per_second: byStatus(
+      requests,
+      r => [promptTiming(r), ...outputTimings(r)],
+      events => rateSummary(events),
+    ),
     output_tokens_per_iteration: byStatus(requests, r => outputTimings(r).map(([, tokens]) => tokens), flat),
     iter_tokens_per_iteration: byStatus(requests, r => laterTokens(r).map(([, tokens]) => tokens), flat),
     text: modality(requests, ['tokens', 'words', 'characters'], 'text'),
@@ -84,27 +117,57 @@ export function metricsOf(all: Records, window: { start: number; end: number }):
 
 /** Input, output and total of every measure of a modality; null where nothing was counted. */
 function modality(requests: Records, measures: readonly string[], prefix: string | undefined): Record<string, unknown> {
-  return Object.fromEntries(measures.map(measure => [measure, measureTree(requests, prefix === undefined ? undefined : `${prefix}_${measure}`)]))
+  return Object.fromEntries(
+    measures.map(measure => [
+      measure,
+      measureTree(requests, prefix === undefined ? undefined : `${prefix}_${measure}`),
+    ]),
+  )
 }
 
 function measureTree(requests: Records, property: string | undefined): Record<string, ByStatus<Summary> | null> {
-  const counted = (r: RequestRecord) => property !== undefined && (r.input_metrics[property] ?? r.output_metrics[property]) != null && r.request_start_time !== null
-  const sides = { input: (r: RequestRecord) => [r.input_metrics[property!] ?? 0], output: (r: RequestRecord) => [r.output_metrics[property!] ?? 0] }
+  const counted = (r: RequestRecord) =>
+    property !== undefined &&
+    (r.input_metrics[property] ?? r.output_metrics[property]) != null &&
+    r.request_start_time !== null
+  const sides = {
+    input: (r: RequestRecord) => [r.input_metrics[property!] ?? 0],
+    output: (r: RequestRecord) => [r.output_metrics[property!] ?? 0],
+  }
   const both = (r: RequestRecord) => [...sides.input(r), ...sides.output(r)]
   const trees = (side: (r: RequestRecord) => number[]) => {
-    const of = <T>(make: (r: RequestRecord, value: number) => T) => (r: RequestRecord) => (counted(r) ? side(r).map(value => make(r, value)) : [])
-    const value = byStatus(requests, of((_r, v) => v), flat)
+    const of =
+      <T>(make: (r: RequestRecord, value: number) => T) =>
+      (r: RequestRecord) =>
+        counted(r) ? side(r).map(value => make(r, value)) : []
+    const value = byStatus(
+      requests,
+      of((_r, v) => v),
+      flat,
+    )
     if (value.total.total_sum === 0) return [null, null, null] as const
     return [
       value,
-      byStatus(requests, of((r, v): Weighted => [r.request_end_time, v]), events => rateSummary(events)),
-      byStatus(requests, of((r, v) => [r.request_start_time!, r.request_end_time, v] as const), intervals => concurrencySummary(intervals)),
+      byStatus(
+        requests,
+        of((r, v): Weighted => [r.request_end_time, v]),
+        events => rateSummary(events),
+      ),
+      byStatus(
+        requests,
+        of((r, v) => [r.request_start_time!, r.request_end_time, v] as const),
+        intervals => concurrencySummary(intervals),
+      ),
     ] as const
   }
   const input = trees(sides.input)
   const output = trees(sides.output)
   const total = input[0] !== null && output[0] !== null ? trees(both) : ([null, null, null] as const)
   return Object.fromEntries(
-    Object.entries({ input, output, total }).flatMap(([name, [value, rate, concurrency]]) => [[name, value], [`${name}_per_second`, rate], [`${name}_concurrency`, concurrency]]),
+    Object.entries({ input, output, total }).flatMap(([name, [value, rate, concurrency]]) => [
+      [name, value],
+      [`${name}_per_second`, rate],
+      [`${name}_concurrency`, concurrency],
+    ]),
   )
 }

@@ -19,7 +19,8 @@ export function sampler(lengths: Lengths, seed: number): () => number {
   const min = lengths.min ?? Math.max(1, mean - 5 * stdev)
   const max = lengths.max ?? mean + 5 * stdev
   return () => {
-    if (stdev === 0) return lengths.min === undefined && lengths.max === undefined ? mean : Math.floor(min + next() * (max - min + 1))
+    if (stdev === 0)
+      return lengths.min === undefined && lengths.max === undefined ? mean : Math.floor(min + next() * (max - min + 1))
     const gauss = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
     return Math.round(Math.max(min, Math.min(max, mean + gauss * stdev)))
   }

@@ -11,19 +11,45 @@ export function pythonRepr(value: unknown): string {
   if (typeof value === 'number') return String(value)
   if (typeof value === 'string') {
     const quote = value.includes("'") && !value.includes('"') ? '"' : "'"
-    const escaped = value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('\r', '\\r').replaceAll('\t', '\\t').replaceAll(quote, `\\${quote}`)
+    const escaped = value
+      .replaceAll('\\', '\\\\')
+      .replaceAll('\n', '\\n')
+      .replaceAll('\r', '\\r')
+      .replaceAll('\t', '\\t')
+      .replaceAll(quote, `\\${quote}`)
     return quote + escaped + quote
   }
   if (Array.isArray(value)) return `[${value.map(pythonRepr).join(', ')}]`
-  return `{${Object.entries(value).map(([key, v]) => `${pythonRepr(key)}: ${pythonRepr(v)}`).join(', ')}}`
+  return `{${Object.entries(value)
+    .map(([key, v]) => `${pythonRepr(key)}: ${pythonRepr(v)}`)
+    .join(', ')}}`
 }
 
 /** Requests that were made ready and never sent; guidellm counts them in two places that are not `request_totals`. */
 const prefetched = 8
-const none = ['image_tokens', 'image_count', 'image_pixels', 'image_bytes', 'video_tokens', 'video_frames', 'video_seconds', 'video_bytes', 'audio_tokens', 'audio_samples', 'audio_seconds', 'audio_bytes']
+const none = [
+  'image_tokens',
+  'image_count',
+  'image_pixels',
+  'image_bytes',
+  'video_tokens',
+  'video_frames',
+  'video_seconds',
+  'video_bytes',
+  'audio_tokens',
+  'audio_samples',
+  'audio_seconds',
+  'audio_bytes',
+]
 
 function usage(tokens: number | null, words: number, characters: number): Record<string, number | null> {
-  return { text_tokens: tokens, text_words: words, text_characters: characters, ...Object.fromEntries(none.map(name => [name, null])), total_tokens: tokens }
+  return {
+    text_tokens: tokens,
+    text_words: words,
+    text_characters: characters,
+    ...Object.fromEntries(none.map(name => [name, null])),
+    total_tokens: tokens,
+  }
 }
 
 const wordsIn = (text: string) => text.match(/\S+/g)?.length ?? 0
@@ -72,7 +98,10 @@ function record(exchange: Exchange, step: Step, chat: boolean): RequestRecord {
       completed_at: requestEnd ?? resolveEnd,
     },
     input_metrics: usage(promptTokens, wordsIn(exchange.prompt.text), exchange.prompt.text.length),
-    output_metrics: status === 'errored' ? { ...usage(null, 0, 0), text_words: null, text_characters: null } : usage(outputTokens, wordsIn(exchange.text), exchange.text.length),
+    output_metrics:
+      status === 'errored'
+        ? { ...usage(null, 0, 0), text_words: null, text_characters: null }
+        : usage(outputTokens, wordsIn(exchange.text), exchange.text.length),
     request_start_time: requestStart,
     request_end_time: requestEnd ?? resolveEnd,
     request_latency: latency,
@@ -82,30 +111,61 @@ function record(exchange: Exchange, step: Step, chat: boolean): RequestRecord {
     total_tokens: promptTokens + (outputTokens ?? 0),
     time_to_first_token_ms: firstToken === null ? null : (firstToken - requestStart) * 1000,
     time_per_output_token_ms: outputTokens ? (((lastToken ?? resolveEnd) - requestStart) * 1000) / outputTokens : null,
-    inter_token_latency_ms: firstToken === null || outputTokens === null || outputTokens <= 1 ? null : ((lastToken! - firstToken) * 1000) / (outputTokens - 1),
+    inter_token_latency_ms:
+      firstToken === null || outputTokens === null || outputTokens <= 1
+        ? null
+        : ((lastToken! - firstToken) * 1000) / (outputTokens - 1),
     tokens_per_second: latency && outputTokens !== null ? (promptTokens + outputTokens) / latency : null,
     output_tokens_per_second: latency && outputTokens !== null ? outputTokens / latency : null,
     iter_tokens_per_iteration: later ? (outputTokens! - 1) / (exchange.tokenIterations - 1) : null,
-    output_tokens_per_iteration: outputTokens === null || exchange.tokenIterations < 1 ? null : outputTokens / exchange.tokenIterations,
+    output_tokens_per_iteration:
+      outputTokens === null || exchange.tokenIterations < 1 ? null : outputTokens / exchange.tokenIterations,
   }
   return fields
 }
 
-function benchmark(scenario: Scenario & { model: string }, steps: readonly Step[], index: number, runId: string): Record<string, unknown> {
+function benchmark(
+  scenario: Scenario & { model: string },
+  steps: readonly Step[],
+  index: number,
+  runId: string,
+): Record<string, unknown> {
   const step = steps[index]!
-  const of = (status: Exchange['status']) => step.exchanges.filter(e => e.status === status).map(e => record(e, step, scenario.chat))
+  const of = (status: Exchange['status']) =>
+    step.exchanges.filter(e => e.status === status).map(e => record(e, step, scenario.chat))
   const requests = { successful: of('successful'), errored: of('errored'), incomplete: of('incomplete') }
-  const counts = { successful: requests.successful.length, errored: requests.errored.length, incomplete: requests.incomplete.length + prefetched }
+  const counts = {
+    successful: requests.successful.length,
+    errored: requests.errored.length,
+    incomplete: requests.incomplete.length + prefetched,
+  }
   const total = counts.successful + counts.errored + counts.incomplete
-  const strategy = (rate: number) => ({ type_: 'constant', worker_count: 1, max_concurrency: scenario.maxConcurrency, rate })
+  const strategy = (rate: number) => ({
+    type_: 'constant',
+    worker_count: 1,
+    max_concurrency: scenario.maxConcurrency,
+    rate,
+  })
   const delays = step.exchanges.map(e => e.requestStart - e.targetedStart)
   // -1 stands for "no data", as in guidellm's own averages.
-  const mean = (values: readonly number[]) => (values.length === 0 ? -1 : values.reduce((a, b) => a + b, 0) / values.length || -1)
+  const mean = (values: readonly number[]) =>
+    values.length === 0 ? -1 : values.reduce((a, b) => a + b, 0) / values.length || -1
   const constraint = {
     request_queuing: 'stop',
     request_processing: 'stop_local',
-    metadata: { max_duration: scenario.maxSeconds, duration_exceeded: true, start_time: step.startTime, stop_time: step.endTime },
-    progress: { remaining_requests: null, total_requests: null, remaining_duration: 0, total_duration: scenario.maxSeconds, stop_time: step.endTime },
+    metadata: {
+      max_duration: scenario.maxSeconds,
+      duration_exceeded: true,
+      start_time: step.startTime,
+      stop_time: step.endTime,
+    },
+    progress: {
+      remaining_requests: null,
+      total_requests: null,
+      remaining_duration: 0,
+      total_duration: scenario.maxSeconds,
+      stop_time: step.endTime,
+    },
   }
   const transient = { percent: null, value: null, mode: 'prefer_duration' }
   return {
@@ -132,7 +192,14 @@ function benchmark(scenario: Scenario & { model: string }, steps: readonly Step[
         strategy_types: scenario.rates.map(() => 'constant'),
       },
       requests: { data: pythonRepr([scenario.data]), random_seed: scenario.seed },
-      backend: { target: scenario.target, model: scenario.model, timeout: scenario.timeoutSeconds, http2: true, follow_redirects: true, verify: false },
+      backend: {
+        target: scenario.target,
+        model: scenario.model,
+        timeout: scenario.timeoutSeconds,
+        http2: true,
+        follow_redirects: true,
+        verify: false,
+      },
       environment: { type: 'NonDistributedEnvironment' },
     },
     scheduler_state: {
@@ -185,10 +252,19 @@ function benchmark(scenario: Scenario & { model: string }, steps: readonly Step[
 }
 
 /** The whole report of a run, in the format of guidellm 0.5.0. */
-export function report(scenario: Scenario & { model: string }, steps: readonly Step[], output: { dir: string; file: string }): { benchmarks: Record<string, unknown>[] } & Record<string, unknown> {
+export function report(
+  scenario: Scenario & { model: string },
+  steps: readonly Step[],
+  output: { dir: string; file: string },
+): { benchmarks: Record<string, unknown>[] } & Record<string, unknown> {
   const runId = randomUUID()
   return {
-    metadata: { version: 1, guidellm_version: '0.5.0', python_version: '3.12.9', platform: `${platform()}-${release()}-${arch()}-double` },
+    metadata: {
+      version: 1,
+      guidellm_version: '0.5.0',
+      python_version: '3.12.9',
+      platform: `${platform()}-${release()}-${arch()}-double`,
+    },
     args: {
       target: scenario.target,
       data: [pythonRepr(scenario.data)],

@@ -31,7 +31,22 @@ export interface Scenario {
 export class UsageError extends Error {}
 
 /** The options that matter here, by their names on the command line; a scenario file and GUIDELLM_* spell them with `_`. */
-const names = ['target', 'model', 'profile', 'rate', 'max-seconds', 'random-seed', 'data', 'data-request-formatter', 'request-type', 'processor', 'backend-kwargs', 'backend-args', 'warmup', 'cooldown']
+const names = [
+  'target',
+  'model',
+  'profile',
+  'rate',
+  'max-seconds',
+  'random-seed',
+  'data',
+  'data-request-formatter',
+  'request-type',
+  'processor',
+  'backend-kwargs',
+  'backend-args',
+  'warmup',
+  'cooldown',
+]
 
 /**
  * Options in guidellm 0.5.0's order: command line, then environment, then scenario file. Keys that nobody knows are ignored.
@@ -48,17 +63,21 @@ export function readScenario(argv: readonly string[], env: Readonly<Record<strin
     } catch {
       throw new UsageError(`Invalid value for '--scenario' / '-c': File '${file}' does not exist.`)
     }
-    for (const [key, value] of Object.entries((parse(text) ?? {}) as Record<string, unknown>)) from[key.replaceAll('_', '-')] = value
+    for (const [key, value] of Object.entries((parse(text) ?? {}) as Record<string, unknown>))
+      from[key.replaceAll('_', '-')] = value
   }
   for (const name of names) {
     const value = flags.get(name) ?? env[`GUIDELLM_${name.replaceAll('-', '_').toUpperCase()}`]
     if (value !== undefined) from[name] = value
   }
   const target = from.target
-  if (typeof target !== 'string' || !/^https?:\/\//.test(target)) throw new UsageError(`Value error, target must be a URL, got ${String(target)}`)
-  if (from.profile !== undefined && from.profile !== 'constant') throw new UsageError(`this double plays profile constant only, not ${String(from.profile)}`)
+  if (typeof target !== 'string' || !/^https?:\/\//.test(target))
+    throw new UsageError(`Value error, target must be a URL, got ${String(target)}`)
+  if (from.profile !== undefined && from.profile !== 'constant')
+    throw new UsageError(`this double plays profile constant only, not ${String(from.profile)}`)
   const rates = (Array.isArray(from.rate) ? from.rate : String(from.rate ?? '').split(',')).map(Number)
-  if (rates.length === 0 || rates.some(rate => !(rate > 0))) throw new UsageError(`Value error, rate must be a list of positive numbers, got ${String(from.rate)}`)
+  if (rates.length === 0 || rates.some(rate => !(rate > 0)))
+    throw new UsageError(`Value error, rate must be a list of positive numbers, got ${String(from.rate)}`)
   const maxSeconds = Number(from['max-seconds'])
   if (!(maxSeconds > 0)) throw new UsageError(`this double needs max_seconds, got ${String(from['max-seconds'])}`)
   const data = dataMap(from.data)
@@ -87,7 +106,8 @@ function dataMap(data: unknown): Record<string, unknown> {
     return Object.fromEntries(one.split(',').map(pair => pair.split('=') as [string, string]))
   }
   const map = mapping(one)
-  if (map === undefined) throw new UsageError(`Unsupported data for SyntheticTextDatasetDeserializer, got ${JSON.stringify(data) ?? 'None'}`)
+  if (map === undefined)
+    throw new UsageError(`Unsupported data for SyntheticTextDatasetDeserializer, got ${JSON.stringify(data) ?? 'None'}`)
   return map
 }
 

@@ -19,12 +19,17 @@ export function table(title: string, columns: readonly Column[]): string {
     const starts: { at: number; length: number }[] = []
     for (const [i, { head }] of columns.entries()) {
       const before = columns[i - 1]?.head
-      const joins = before !== undefined && head[row] !== '' && head[row] === before[row] && (row === 0 || head[row - 1] === before[row - 1])
+      const joins =
+        before !== undefined &&
+        head[row] !== '' &&
+        head[row] === before[row] &&
+        (row === 0 || head[row - 1] === before[row - 1])
       if (joins) starts.at(-1)!.length++
       else starts.push({ at: i, length: 1 })
     }
     for (const { at, length } of starts) {
-      const missing = (columns[at]!.head[row]!.length || -2) + 2 - widths.slice(at, at + length).reduce((a, b) => a + b, 0)
+      const missing =
+        (columns[at]!.head[row]!.length || -2) + 2 - widths.slice(at, at + length).reduce((a, b) => a + b, 0)
       for (let extra = 0; extra < missing; extra++) widths[at + (extra % length)]!++
     }
     return starts
@@ -40,7 +45,9 @@ export function table(title: string, columns: readonly Column[]): string {
       }),
     ),
   )
-  const rows = columns[0]!.cells.map((_cell, row) => line(columns.map((column, i) => ` ${column.cells[row]} `.padEnd(widths[i]!))))
+  const rows = columns[0]!.cells.map((_cell, row) =>
+    line(columns.map((column, i) => ` ${column.cells[row]} `.padEnd(widths[i]!))),
+  )
   return [`ℹ ${title}`, rule('='), ...heads, rule('-'), ...rows, rule('='), ''].join('\n')
 }
 
@@ -65,7 +72,13 @@ export function tables(benchmarks: readonly Benchmark[]): string {
     column([group, name, 'Mean'], b => b.metrics[metric]!.successful.mean),
   ]
   const sums = (group: string, metric: string) =>
-    ([['Comp', 'successful'], ['Inc', 'incomplete'], ['Err', 'errored']] as const).map(([name, status]) => column([group, name, 'Tot'], b => b.metrics[metric]![status].total_sum))
+    (
+      [
+        ['Comp', 'successful'],
+        ['Inc', 'incomplete'],
+        ['Err', 'errored'],
+      ] as const
+    ).map(([name, status]) => column([group, name, 'Tot'], b => b.metrics[metric]![status].total_sum))
   return [
     table('Run Summary Info', [
       strategy,
