@@ -12,18 +12,28 @@ writeFileSync(path.join(dir, 'empty.mjs'), '')
 let firstByte
 const server = createServer((_request, response) => {
   firstByte?.(performance.now())
-  response.writeHead(401, { 'content-type': 'application/json' }).end('{"kind":"Status","message":"Unauthorized","reason":"Unauthorized","code":401}')
+  response
+    .writeHead(401, { 'content-type': 'application/json' })
+    .end('{"kind":"Status","message":"Unauthorized","reason":"Unauthorized","code":401}')
 })
 await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
 const kubeconfig = JSON.stringify({
   apiVersion: 'v1',
   kind: 'Config',
   'current-context': 'c',
-  clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${server.address().port}`, 'insecure-skip-tls-verify': true } }],
+  clusters: [
+    { name: 'c', cluster: { server: `http://127.0.0.1:${server.address().port}`, 'insecure-skip-tls-verify': true } },
+  ],
   users: [{ name: 'u', user: { token: 't-0123456789abcdef' } }],
   contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
 })
-const env = { PATH: process.env.PATH, HOME: dir, RUNNER_TEMP: dir, GITHUB_OUTPUT: path.join(dir, 'o'), GITHUB_STATE: path.join(dir, 's') }
+const env = {
+  PATH: process.env.PATH,
+  HOME: dir,
+  RUNNER_TEMP: dir,
+  GITHUB_OUTPUT: path.join(dir, 'o'),
+  GITHUB_STATE: path.join(dir, 's'),
+}
 for (const f of ['o', 's']) writeFileSync(path.join(dir, f), '')
 
 /** Milliseconds from spawn to the first API byte, or to the exit. */
@@ -60,7 +70,9 @@ const median = values => values.toSorted((a, b) => a - b)[Math.floor(values.leng
 const bare = median(figures['bare node'])
 for (const [name, values] of Object.entries(figures)) {
   const m = median(values)
-  console.log(`${name.padEnd(30)} median ${m.toFixed(0).padStart(5)} ms   over bare node ${(m - bare).toFixed(0).padStart(5)} ms`)
+  console.log(
+    `${name.padEnd(30)} median ${m.toFixed(0).padStart(5)} ms   over bare node ${(m - bare).toFixed(0).padStart(5)} ms`,
+  )
 }
 console.log('budgets over bare node: 250 ms to the first API byte, 120 ms for modes without Kubernetes')
 server.close()

@@ -13,7 +13,19 @@ execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconf
 rmSync(out, { recursive: true, force: true })
 execFileSync(
   process.execPath,
-  ['node_modules/@vercel/ncc/dist/ncc/cli.js', 'build', 'lib/index.js', '-o', out, '--target', 'es2022', '--license', 'licenses.txt', '--no-cache', '-q'],
+  [
+    'node_modules/@vercel/ncc/dist/ncc/cli.js',
+    'build',
+    'lib/index.js',
+    '-o',
+    out,
+    '--target',
+    'es2022',
+    '--license',
+    'licenses.txt',
+    '--no-cache',
+    '-q',
+  ],
   { stdio: 'inherit' },
 )
 let bytes = 0

@@ -5,15 +5,17 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 
 const fresh = 'lib-dist-check'
-const list = dir => readdirSync(dir, { recursive: true, withFileTypes: true })
-  .filter(e => e.isFile())
-  .map(e => path.relative(dir, path.join(e.parentPath, e.name)))
-  .sort()
+const list = dir =>
+  readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter(e => e.isFile())
+    .map(e => path.relative(dir, path.join(e.parentPath, e.name)))
+    .sort()
 try {
   execFileSync(process.execPath, ['scripts/bundle.mjs', fresh], { stdio: 'inherit' })
   const [a, b] = [list('dist'), list(fresh)]
   const wrong = [...new Set([...a, ...b])].filter(
-    f => !a.includes(f) || !b.includes(f) || !readFileSync(path.join('dist', f)).equals(readFileSync(path.join(fresh, f))),
+    f =>
+      !a.includes(f) || !b.includes(f) || !readFileSync(path.join('dist', f)).equals(readFileSync(path.join(fresh, f))),
   )
   if (wrong.length > 0) {
     console.error(`dist/ is not what a clean build gives; run npm run build and commit. Differing: ${wrong.join(', ')}`)

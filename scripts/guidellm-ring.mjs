@@ -7,7 +7,9 @@ import path from 'node:path'
 
 // transformers 5 breaks the import of guidellm 0.5.0; the others are what it was tried with.
 const requirements = ['guidellm==0.5.0', 'transformers<5']
-const cache = process.env.BENCH_ACTION_CACHE ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'bench-action')
+const cache =
+  process.env.BENCH_ACTION_CACHE ??
+  path.join(process.env.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'bench-action')
 const name = 'guidellm-0.5.0'
 const home = path.join(cache, name)
 const stamp = path.join(home, 'ready')
@@ -15,7 +17,11 @@ const wanted = `${requirements.join(' ')}\n${readFileSync('test/guidellm/make_to
 
 function python() {
   for (const candidate of ['python3.12', 'python3.11', 'python3.10', 'python3']) {
-    const probe = spawnSync(candidate, ['-c', 'import sys, venv; print(sys.version_info[:2] >= (3, 10) and sys.version_info[:2] <= (3, 13))'], { encoding: 'utf8' })
+    const probe = spawnSync(
+      candidate,
+      ['-c', 'import sys, venv; print(sys.version_info[:2] >= (3, 10) and sys.version_info[:2] <= (3, 13))'],
+      { encoding: 'utf8' },
+    )
     if (probe.status === 0 && probe.stdout.trim() === 'True') return candidate
   }
   console.error('guidellm ring: needs Python 3.10 to 3.13 with venv')
@@ -27,12 +33,19 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
   console.log(`guidellm ring: building the environment in ${home} (once, some minutes) ...`)
   rmSync(home, { recursive: true, force: true })
   mkdirSync(path.join(home, 'bin'), { recursive: true })
-  const run = (command, args) => execFileSync(command, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, HF_HUB_OFFLINE: '1' } })
+  const run = (command, args) =>
+    execFileSync(command, args, {
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: { ...process.env, HF_HUB_OFFLINE: '1' },
+    })
   run(python(), ['-m', 'venv', path.join(home, 'venv')])
   run(path.join(home, 'venv', 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...requirements])
   run(path.join(home, 'venv', 'bin', 'python'), ['test/guidellm/make_tokenizer.py', path.join(home, 'tokenizer')])
   // Only guidellm goes onto the containers' PATH, not the environment's python and pip.
-  writeFileSync(path.join(home, 'bin', 'guidellm'), `#!/bin/sh\nexec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`)
+  writeFileSync(
+    path.join(home, 'bin', 'guidellm'),
+    `#!/bin/sh\nexec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`,
+  )
   chmodSync(path.join(home, 'bin', 'guidellm'), 0o755)
   writeFileSync(`${stamp}.new`, wanted)
   renameSync(`${stamp}.new`, stamp)
@@ -41,7 +54,13 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
 
 const jest = spawnSync(
   process.execPath,
-  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js', 'test/guidellm', ...process.argv.slice(2)],
+  [
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+    'node_modules/jest/bin/jest.js',
+    'test/guidellm',
+    ...process.argv.slice(2),
+  ],
   { stdio: 'inherit', env: { ...process.env, BENCH_GUIDELLM: home } },
 )
 process.exit(jest.status ?? 1)

@@ -17,7 +17,7 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lockHash) {
   process.stderr.write('bench-action: installing packages (npm ci) ...\n')
   const npm = process.env.npm_execpath
   const result =
-    npm && npm.endsWith('.js')
+    npm?.endsWith('.js')
       ? spawnSync(process.execPath, [npm, 'ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
       : spawnSync('npm', ['ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
   if (result.status !== 0) {

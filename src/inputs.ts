@@ -4,7 +4,15 @@ import { fieldByName, fields, type Mode, modes, outputs } from './inputs/fields.
 import type { Problem } from './inputs/parse.ts'
 
 export type { KubeconfigSource } from './inputs/kubeconfig.ts'
-export { type Inputs, type ParseResult, type Problem, parseInputs, type RunInputs, type StandupInputs, type TeardownInputs } from './inputs/parse.ts'
+export {
+  type Inputs,
+  type ParseResult,
+  type Problem,
+  parseInputs,
+  type RunInputs,
+  type StandupInputs,
+  type TeardownInputs,
+} from './inputs/parse.ts'
 export type { EndpointInput } from './inputs/values.ts'
 
 type Env = Readonly<Record<string, string | undefined>>
@@ -13,7 +21,8 @@ type Env = Readonly<Record<string, string | undefined>>
 export function inputsFromEnv(env: Env): Record<string, string> {
   const raw: Record<string, string> = {}
   for (const [name, value] of Object.entries(env)) {
-    if (name.startsWith('INPUT_') && value !== undefined && value !== '') raw[name.slice('INPUT_'.length).toLowerCase()] = value
+    if (name.startsWith('INPUT_') && value !== undefined && value !== '')
+      raw[name.slice('INPUT_'.length).toLowerCase()] = value
   }
   return raw
 }
@@ -39,10 +48,14 @@ export async function inputsFromArgv(argv: readonly string[], env: Env): Promise
     if (field?.kind.kind === 'secret' || (name === 'kubeconfig' && (match[2] ?? rest[0]) !== 'in-cluster')) {
       throw new UserError('INPUT', `The secret --${name} was given as an argument.`, {
         why: 'Every user of the machine can read the arguments of a process.',
-        next: name === 'kubeconfig' ? 'Set KUBECONFIG, or write --kubeconfig-file PATH.' : `Set the environment variable ${secretSources[name]}.`,
+        next:
+          name === 'kubeconfig'
+            ? 'Set KUBECONFIG, or write --kubeconfig-file PATH.'
+            : `Set the environment variable ${secretSources[name]}.`,
       })
     }
-    const isFlag = field?.kind.kind === 'boolean' && match[2] === undefined && (rest[0] === undefined || rest[0].startsWith('--'))
+    const isFlag =
+      field?.kind.kind === 'boolean' && match[2] === undefined && (rest[0] === undefined || rest[0].startsWith('--'))
     const value = match[2] ?? (isFlag ? 'true' : rest.shift())
     if (value === undefined) throw argument(word, 'It needs a value.')
     if (name === 'kubeconfig-file') kubeconfigFile = value
@@ -67,7 +80,10 @@ export async function inputsFromArgv(argv: readonly string[], env: Env): Promise
 }
 
 const argument = (word: string, why: string) =>
-  new UserError('INPUT', `The argument ${JSON.stringify(word.slice(0, 80))} cannot be read.`, { why, next: 'See `node dist/index.js --help`.' })
+  new UserError('INPUT', `The argument ${JSON.stringify(word.slice(0, 80))} cannot be read.`, {
+    why,
+    next: 'See `node dist/index.js --help`.',
+  })
 
 /** All problems of a call in one failure, each with what, why and what to write instead. */
 export function problemsToError(problems: readonly Problem[]): UserError {

@@ -53,7 +53,8 @@ export async function openSession(
   const out = state?.out ?? inputs.out ?? (await makeOut(env))
   await mkdir(out, { recursive: true })
   const runId = state?.runId ?? randomBytes(5).toString('hex')
-  const holder = state?.holder ?? (github === undefined ? `cli/${runId}` : `${github.repository}/${github.runId}/${leg}`)
+  const holder =
+    state?.holder ?? (github === undefined ? `cli/${runId}` : `${github.repository}/${github.runId}/${leg}`)
   return {
     inputs,
     env,
@@ -139,7 +140,8 @@ export async function main(door: Door, env: Env, argv: readonly string[]): Promi
     save({ published: true })
   } catch (error) {
     failure ??= asFailure(error)
-    if (failure.code === 'INTERNAL') door.log.debug(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    if (failure.code === 'INTERNAL')
+      door.log.debug(error instanceof Error ? (error.stack ?? error.message) : String(error))
     door.output('failure-code', failure.code)
   } finally {
     process.off('SIGINT', onInt)

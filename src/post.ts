@@ -15,11 +15,18 @@ const postBudgetMs = 4.5 * 60_000
  * The second half of a step, also after a failed, cancelled or killed main: removes what main could not. It warns and
  * never fails the job: main has already decided that.
  */
-export async function post(door: Door, env: Readonly<Record<string, string | undefined>>, saved: string): Promise<void> {
+export async function post(
+  door: Door,
+  env: Readonly<Record<string, string | undefined>>,
+  saved: string,
+): Promise<void> {
   try {
     const state = parseState(saved)
     const inputs = await readInputs(door, env, [])
-    const task = decidePost(state, { dryRun: inputs.dryRun, ...(inputs.mode === 'standup' ? { lifetime: inputs.lifetime } : {}) })
+    const task = decidePost(state, {
+      dryRun: inputs.dryRun,
+      ...(inputs.mode === 'standup' ? { lifetime: inputs.lifetime } : {}),
+    })
     if (task.kind === 'nothing') {
       door.log.info(`post: nothing to do (${task.why})`)
       return
@@ -65,7 +72,14 @@ async function publishCheckpoint(door: Door, session: Session<Inputs>): Promise<
   if (text === undefined) return
   const checked = checkLeg(JSON.parse(text))
   if ('problems' in checked) return
-  const leg = checked.leg.status === 'done' && checked.leg.failure === undefined ? { ...checked.leg, status: 'cancelled' as const } : checked.leg
-  const outcome: Outcome = { outputs: {}, leg, ...(leg.repeats.length > 0 ? { resultsFolder: path.join(session.out, 'results') } : {}) }
+  const leg =
+    checked.leg.status === 'done' && checked.leg.failure === undefined
+      ? { ...checked.leg, status: 'cancelled' as const }
+      : checked.leg
+  const outcome: Outcome = {
+    outputs: {},
+    leg,
+    ...(leg.repeats.length > 0 ? { resultsFolder: path.join(session.out, 'results') } : {}),
+  }
   await (await import('./publish.ts')).publish(door, session, outcome)
 }

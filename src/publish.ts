@@ -17,7 +17,10 @@ export async function publish(door: Door, session: Session<Inputs>, outcome: Out
   const { renderComment } = await import('./report/comment.ts')
   const { renderSummary } = await import('./report/summary.ts')
   await writeFile(path.join(session.out, 'leg.json'), JSON.stringify(leg), { mode: 0o600 })
-  door.output('leg', JSON.stringify({ key: leg.key, leg: leg.leg, stage: leg.stage, attempt: leg.attempt, status: leg.status }))
+  door.output(
+    'leg',
+    JSON.stringify({ key: leg.key, leg: leg.leg, stage: leg.stage, attempt: leg.attempt, status: leg.status }),
+  )
   door.summary(renderSummary({ key: session.key, legs: [leg], links: {} }))
   const attempt = async <T>(what: string, work: () => Promise<T>): Promise<T | undefined> => {
     try {

@@ -13,7 +13,12 @@ export const StepState = Type.Object({
   /** Owner written into the inventory; post removes only a stack that this owner stood up. */
   holder: Type.String({ maxLength: 300 }),
   out: Type.String(),
-  phase: Type.Union([Type.Literal('started'), Type.Literal('touched'), Type.Literal('finished'), Type.Literal('failed')]),
+  phase: Type.Union([
+    Type.Literal('started'),
+    Type.Literal('touched'),
+    Type.Literal('finished'),
+    Type.Literal('failed'),
+  ]),
   published: Type.Boolean(),
 })
 export type StepState = Static<typeof StepState>
@@ -36,7 +41,10 @@ export type PostTask =
   | { readonly kind: 'finish-teardown'; readonly publish: boolean }
 
 /** What post has to do, decided from the state and the inputs alone. */
-export function decidePost(state: StepState | undefined, inputs: { lifetime?: 'job' | 'ttl'; dryRun: boolean }): PostTask {
+export function decidePost(
+  state: StepState | undefined,
+  inputs: { lifetime?: 'job' | 'ttl'; dryRun: boolean },
+): PostTask {
   if (state === undefined) return { kind: 'nothing', why: 'main did not start' }
   if (inputs.dryRun) return { kind: 'nothing', why: 'dry run' }
   if (state.phase === 'started') return { kind: 'nothing', why: 'main stopped before it touched the cluster' }

@@ -24,7 +24,15 @@ const allowed: Record<string, readonly string[]> = {
   door: ['modes', 'github', 'report', 'results', 'inputs', 'cluster'],
 }
 const pure = ['paths', 'stack', 'platform', 'harness', 'timeline', 'results', 'report']
-const purePackages = ['yaml', '@sinclair/typebox', '@sinclair/typebox/value', '@sinclair/typebox/compiler', '@streamparser/json', 'node:path', 'node:crypto']
+const purePackages = [
+  'yaml',
+  '@sinclair/typebox',
+  '@sinclair/typebox/value',
+  '@sinclair/typebox/compiler',
+  '@streamparser/json',
+  'node:path',
+  'node:crypto',
+]
 /** A package that only one room may know. */
 const owners: [RegExp, string[], string][] = [
   [/^@kubernetes\/client-node$|^ws$|^tar-stream$/, ['cluster'], 'cluster'],
@@ -41,7 +49,11 @@ function room(file: string): string {
 const free = ['errors.ts', 'log.ts', 'version.ts']
 /** The one thing modes take from the door: the type of the inputs. */
 const imports = (file: string): { specifier: string; typeOnly: boolean }[] =>
-  [...readFileSync(path.join(src, file), 'utf8').matchAll(/(?:^|\n)\s*(import|export)\s+(type\s)?[^'";]*?from\s+'([^']+)'|import\(\s*'([^']+)'\s*\)|(?:^|\n)import\s+'([^']+)'/g)].map(m => ({
+  [
+    ...readFileSync(path.join(src, file), 'utf8').matchAll(
+      /(?:^|\n)\s*(import|export)\s+(type\s)?[^'";]*?from\s+'([^']+)'|import\(\s*'([^']+)'\s*\)|(?:^|\n)import\s+'([^']+)'/g,
+    ),
+  ].map(m => ({
     specifier: m[3] ?? m[4] ?? m[5] ?? '',
     typeOnly: m[2] !== undefined,
   }))
@@ -53,19 +65,28 @@ test.each(files)('%s imports only what its room may', file => {
       const target = path.relative(src, path.join(src, path.dirname(file), specifier))
       if (free.includes(target)) continue
       const there = room(target)
-      if (there !== here) expect({ file, imports: target, allowed: allowed[here] }).toEqual({ file, imports: target, allowed: expect.arrayContaining([there]) })
+      if (there !== here)
+        expect({ file, imports: target, allowed: allowed[here] }).toEqual({
+          file,
+          imports: target,
+          allowed: expect.arrayContaining([there]),
+        })
       expect(files).toContain(target)
       continue
     }
-    if (pure.includes(here)) expect({ file, specifier, pure: purePackages.includes(specifier) }).toEqual({ file, specifier, pure: true })
+    if (pure.includes(here))
+      expect({ file, specifier, pure: purePackages.includes(specifier) }).toEqual({ file, specifier, pure: true })
     for (const [pattern, rooms, name] of owners) {
-      if (pattern.test(specifier)) expect({ file, specifier, owner: rooms.includes(here) ? here : name }).toEqual({ file, specifier, owner: here })
+      if (pattern.test(specifier))
+        expect({ file, specifier, owner: rooms.includes(here) ? here : name }).toEqual({ file, specifier, owner: here })
     }
   }
 })
 
 test('no room is called utils and no file is a barrel', () => {
   expect(files.filter(f => /utils|helpers?|common|misc/.test(f))).toEqual([])
-  const barrels = files.filter(f => path.basename(f) === 'index.ts' && f !== 'index.ts' && room(f) !== 'paths' && room(f) !== 'harness')
+  const barrels = files.filter(
+    f => path.basename(f) === 'index.ts' && f !== 'index.ts' && room(f) !== 'paths' && room(f) !== 'harness',
+  )
   expect(barrels).toEqual([])
 })

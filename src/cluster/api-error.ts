@@ -55,12 +55,15 @@ export function errorFromResponse(
     // A proxy or load balancer answered with text or HTML; its first lines are the message.
   }
   const retryAfter = Number(headers['retry-after'])
-  return new ApiError(`${method} ${path.split('?')[0]}: ${message.slice(0, messageLimit) || 'no message'} (${status})`, {
-    status,
-    reason,
-    causes,
-    ...(Number.isFinite(retryAfter) && headers['retry-after'] ? { retryAfterSeconds: retryAfter } : {}),
-  })
+  return new ApiError(
+    `${method} ${path.split('?')[0]}: ${message.slice(0, messageLimit) || 'no message'} (${status})`,
+    {
+      status,
+      reason,
+      causes,
+      ...(Number.isFinite(retryAfter) && headers['retry-after'] ? { retryAfterSeconds: retryAfter } : {}),
+    },
+  )
 }
 
 const transientNetwork = new Set([
@@ -89,7 +92,8 @@ const transientNetwork = new Set([
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof ApiError)) return false
   if (error.status === 0) return error.code !== undefined && transientNetwork.has(error.code)
-  if (error.status === 500) return !/not declared in schema|failed to create typed patch object|duplicate entries/.test(error.message)
+  if (error.status === 500)
+    return !/not declared in schema|failed to create typed patch object|duplicate entries/.test(error.message)
   return error.status === 429 || error.status === 502 || error.status === 503 || error.status === 504
 }
 
@@ -102,12 +106,16 @@ export function explainApiError(error: unknown, doing: string): unknown {
   if (!(error instanceof ApiError)) return error
   const evidence = [error.message]
   if (error.status === 0) {
-    return new UserError('PREFLIGHT', `The Kubernetes API server cannot be reached (${error.code ?? 'no answer'}) while ${doing}.`, {
-      why: 'The address in the kubeconfig is wrong, a firewall or proxy is in the way, or the server is down.',
-      next: 'Check from the same runner with `kubectl version`; set HTTPS_PROXY or `proxy-url` in the kubeconfig when a proxy is needed.',
-      evidence,
-      cause: error,
-    })
+    return new UserError(
+      'PREFLIGHT',
+      `The Kubernetes API server cannot be reached (${error.code ?? 'no answer'}) while ${doing}.`,
+      {
+        why: 'The address in the kubeconfig is wrong, a firewall or proxy is in the way, or the server is down.',
+        next: 'Check from the same runner with `kubectl version`; set HTTPS_PROXY or `proxy-url` in the kubeconfig when a proxy is needed.',
+        evidence,
+        cause: error,
+      },
+    )
   }
   if (error.status === 401) {
     return new UserError('PREFLIGHT', `The Kubernetes API server refused the credentials while ${doing}.`, {

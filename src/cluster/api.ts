@@ -1,4 +1,4 @@
-import { HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@kubernetes/client-node'
+import { type HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@kubernetes/client-node'
 import type { Log } from '../log.ts'
 import { ApiError, errorFromResponse, isTransient } from './api-error.ts'
 import type { PooledKubeConfig } from './config.ts'
@@ -40,7 +40,11 @@ export class Api {
   }
 
   /** Sends one request and parses the JSON answer. Idempotent requests are retried on transient errors. */
-  async request<T>(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, options: RequestOptions = {}): Promise<T> {
+  async request<T>(
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
+    path: string,
+    options: RequestOptions = {},
+  ): Promise<T> {
     const idempotent = options.idempotent ?? method !== 'POST'
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted()
@@ -55,7 +59,9 @@ export class Api {
         if (!idempotent || attempt >= attempts || !isTransient(error)) throw error
         const asked = (error as ApiError).retryAfterSeconds
         const delay = asked === undefined ? this.#delayMs * 2 ** (attempt - 1) : Math.min(asked, 30) * 1000
-        this.#log.info(`${(error as ApiError).message}; attempt ${attempt + 1} of ${attempts} in ${Math.round(delay)} ms`)
+        this.#log.info(
+          `${(error as ApiError).message}; attempt ${attempt + 1} of ${attempts} in ${Math.round(delay)} ms`,
+        )
         await pause(delay, options.signal)
       }
     }
@@ -106,7 +112,8 @@ async function readBody(
   } catch (cause) {
     throw networkError(method, path, cause)
   }
-  if (response.httpStatusCode >= 300) throw errorFromResponse(method, path, response.httpStatusCode, text, response.headers)
+  if (response.httpStatusCode >= 300)
+    throw errorFromResponse(method, path, response.httpStatusCode, text, response.headers)
   return text
 }
 

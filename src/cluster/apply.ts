@@ -18,26 +18,38 @@ export interface ApplyResult {
  * @returns the live objects by `kind/name`, for `applyStack`.
  * @throws UserError PREFLIGHT naming every foreign object.
  */
-export async function refuseForeign(api: Api, objects: readonly KubeObject[], stack: string, signal: AbortSignal): Promise<Map<string, KubeObject>> {
+export async function refuseForeign(
+  api: Api,
+  objects: readonly KubeObject[],
+  stack: string,
+  signal: AbortSignal,
+): Promise<Map<string, KubeObject>> {
   const live = new Map<string, KubeObject>()
   const foreign: string[] = []
   await Promise.all(
     objects.map(async object => {
-      const found = await get(api, kindOf(object), object.metadata.namespace, object.metadata.name, signal).catch(error => {
-        // Secrets are often write-only for the deploying account; the create call below then decides.
-        if (isForbidden(error) && object.kind === 'Secret') return undefined
-        throw explainApiError(error, `reading ${describe(object)}`)
-      })
+      const found = await get(api, kindOf(object), object.metadata.namespace, object.metadata.name, signal).catch(
+        error => {
+          // Secrets are often write-only for the deploying account; the create call below then decides.
+          if (isForbidden(error) && object.kind === 'Secret') return undefined
+          throw explainApiError(error, `reading ${describe(object)}`)
+        },
+      )
       if (!found) return
       if (isOurs(found, stack)) live.set(keyOf(object), found)
-      else foreign.push(`${describe(object)}${isOurs(found) ? ` (of stack ${found.metadata.labels?.[stackLabel]})` : ''}`)
+      else
+        foreign.push(`${describe(object)}${isOurs(found) ? ` (of stack ${found.metadata.labels?.[stackLabel]})` : ''}`)
     }),
   )
   if (foreign.length > 0) {
-    throw new UserError('PREFLIGHT', `The namespace already holds ${foreign.length} object(s) of the names that this stack needs, made by somebody else.`, {
-      why: `Not ours: ${foreign.sort().join(', ')}.`,
-      next: 'Use another namespace, or remove them; for weights that are already on a volume, set model-source: pvc://CLAIM/PATH.',
-    })
+    throw new UserError(
+      'PREFLIGHT',
+      `The namespace already holds ${foreign.length} object(s) of the names that this stack needs, made by somebody else.`,
+      {
+        why: `Not ours: ${foreign.sort().join(', ')}.`,
+        next: 'Use another namespace, or remove them; for weights that are already on a volume, set model-source: pvc://CLAIM/PATH.',
+      },
+    )
   }
   return live
 }
@@ -79,7 +91,8 @@ export async function applyStack(
       throw explainApply(error, object)
     }
     if (fresh) result.created.push(describe(object))
-    else if (after.metadata.resourceVersion === before?.metadata.resourceVersion) result.unchanged.push(describe(object))
+    else if (after.metadata.resourceVersion === before?.metadata.resourceVersion)
+      result.unchanged.push(describe(object))
     else result.changed.push(describe(object))
   }
   const inventory = objects.filter(o => o.metadata.name === inventoryName)
@@ -107,9 +120,12 @@ function needs(object: KubeObject, other: KubeObject): boolean {
 }
 
 function jobMustBeReplaced(before: KubeObject, wanted: KubeObject): boolean {
-  const conditions = (before.status as { conditions?: { type: string; status: string }[] } | undefined)?.conditions ?? []
+  const conditions =
+    (before.status as { conditions?: { type: string; status: string }[] } | undefined)?.conditions ?? []
   const failed = conditions.some(c => c.type === 'Failed' && c.status === 'True')
-  return failed || before.metadata.annotations?.[specHashAnnotation] !== wanted.metadata.annotations?.[specHashAnnotation]
+  return (
+    failed || before.metadata.annotations?.[specHashAnnotation] !== wanted.metadata.annotations?.[specHashAnnotation]
+  )
 }
 
 function explainApply(error: unknown, object: KubeObject): unknown {
@@ -122,11 +138,15 @@ function explainApply(error: unknown, object: KubeObject): unknown {
     })
   }
   if (error instanceof ApiError && error.status === 404) {
-    return new UserError('PLATFORM', `The cluster does not know the kind ${object.kind} (${object.apiVersion}) or the namespace is gone.`, {
-      why: error.message,
-      next: 'Install the missing custom resource definitions (docs/platform.md) and check the namespace.',
-      cause: error,
-    })
+    return new UserError(
+      'PLATFORM',
+      `The cluster does not know the kind ${object.kind} (${object.apiVersion}) or the namespace is gone.`,
+      {
+        why: error.message,
+        next: 'Install the missing custom resource definitions (docs/platform.md) and check the namespace.',
+        cause: error,
+      },
+    )
   }
   return explainApiError(error, doing)
 }

@@ -87,10 +87,7 @@ export function loadKubeconfig(
 }
 
 /** The proxy that HTTPS_PROXY / HTTP_PROXY / NO_PROXY (either case) ask for, as curl reads them; undefined for none. */
-export function proxyFor(
-  server: string,
-  env: Readonly<Record<string, string | undefined>>,
-): string | undefined {
+export function proxyFor(server: string, env: Readonly<Record<string, string | undefined>>): string | undefined {
   const url = new URL(server)
   const read = (name: string) => env[name.toLowerCase()] || env[name] || undefined
   const proxy = url.protocol === 'https:' ? read('HTTPS_PROXY') : env.http_proxy || undefined

@@ -1,8 +1,8 @@
 import { asFailure, UserError } from '../errors.ts'
 import type { KubeObject } from '../stack/kube.ts'
 import type { Api } from './api.ts'
-import { list } from './objects.ts'
 import { tailLog } from './logs.ts'
+import { list } from './objects.ts'
 
 interface ContainerStatus {
   name: string
@@ -14,7 +14,9 @@ const evidenceEvents = 8
 
 /** Containers of a pod that have something to say, the failing ones first. */
 function containersOf(pod: KubeObject): { name: string; restarted: boolean }[] {
-  const status = pod.status as { initContainerStatuses?: ContainerStatus[]; containerStatuses?: ContainerStatus[] } | undefined
+  const status = pod.status as
+    | { initContainerStatuses?: ContainerStatus[]; containerStatuses?: ContainerStatus[] }
+    | undefined
   const all = [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])]
   return all
     .filter(c => c.state?.running || c.state?.terminated || (c.restartCount ?? 0) > 0)
@@ -30,7 +32,10 @@ export async function podEvidence(api: Api, pod: KubeObject): Promise<string[]> 
   const namespace = pod.metadata.namespace ?? ''
   const lines: string[] = []
   try {
-    const { items } = await list(api, 'Event', namespace, { fieldSelector: `involvedObject.name=${pod.metadata.name}`, signal: AbortSignal.timeout(10_000) })
+    const { items } = await list(api, 'Event', namespace, {
+      fieldSelector: `involvedObject.name=${pod.metadata.name}`,
+      signal: AbortSignal.timeout(10_000),
+    })
     const text = items
       .sort((a, b) => eventTime(a).localeCompare(eventTime(b)))
       .map(e => `event ${String(e.reason ?? '')}: ${String(e.message ?? '').slice(0, 300)}`)
@@ -41,9 +46,12 @@ export async function podEvidence(api: Api, pod: KubeObject): Promise<string[]> 
   for (const container of containersOf(pod).slice(0, 2)) {
     const target = { namespace, pod: pod.metadata.name, container: container.name }
     try {
-      const previous = container.restarted ? await tailLog(api, target, { lines: evidenceLogLines, previous: true }) : []
+      const previous = container.restarted
+        ? await tailLog(api, target, { lines: evidenceLogLines, previous: true })
+        : []
       const log = previous.length > 0 ? previous : await tailLog(api, target, { lines: evidenceLogLines })
-      if (log.length > 0) lines.push(`last lines of ${pod.metadata.name}/${container.name}:`, ...log.slice(-evidenceLogLines))
+      if (log.length > 0)
+        lines.push(`last lines of ${pod.metadata.name}/${container.name}:`, ...log.slice(-evidenceLogLines))
     } catch {
       lines.push(`(log of ${container.name} could not be read)`)
     }
@@ -51,7 +59,8 @@ export async function podEvidence(api: Api, pod: KubeObject): Promise<string[]> 
   return lines
 }
 
-const eventTime = (e: KubeObject): string => String(e.lastTimestamp ?? e.eventTime ?? e.metadata.creationTimestamp ?? '')
+const eventTime = (e: KubeObject): string =>
+  String(e.lastTimestamp ?? e.eventTime ?? e.metadata.creationTimestamp ?? '')
 
 /** The same error with the evidence of these pods added; a bug stays a bug. */
 export async function withPodEvidence(error: unknown, api: Api, pods: readonly KubeObject[]): Promise<unknown> {

@@ -29,13 +29,27 @@ export async function connect(api: Api, signal: AbortSignal): Promise<{ gitVersi
 }
 
 /** Kinds of the groups that are asked for; groups the server does not have are absent. Needs no rights of its own. */
-export async function discover(api: Api, groupVersions: readonly string[], signal: AbortSignal): Promise<ApiGroupVersion[]> {
+export async function discover(
+  api: Api,
+  groupVersions: readonly string[],
+  signal: AbortSignal,
+): Promise<ApiGroupVersion[]> {
   const found = await Promise.all(
     groupVersions.map(async groupVersion => {
       const [group = '', version = ''] = groupVersion.split('/')
       try {
-        const answer = await api.request<{ resources?: { kind: string; name: string }[] }>('GET', `/apis/${groupVersion}`, { signal })
-        return [{ group, version, kinds: [...new Set((answer.resources ?? []).filter(r => !r.name.includes('/')).map(r => r.kind))] }]
+        const answer = await api.request<{ resources?: { kind: string; name: string }[] }>(
+          'GET',
+          `/apis/${groupVersion}`,
+          { signal },
+        )
+        return [
+          {
+            group,
+            version,
+            kinds: [...new Set((answer.resources ?? []).filter(r => !r.name.includes('/')).map(r => r.kind))],
+          },
+        ]
       } catch (error) {
         if (isNotFound(error) || isForbidden(error)) return []
         throw explainApiError(error, 'reading the API groups')
@@ -46,23 +60,33 @@ export async function discover(api: Api, groupVersions: readonly string[], signa
 }
 
 /** Asks the server which of these rights the current identity lacks; all at once, nothing is changed. */
-export async function missingRights(api: Api, reviews: readonly Review[], signal: AbortSignal, log: Log): Promise<Review[]> {
+export async function missingRights(
+  api: Api,
+  reviews: readonly Review[],
+  signal: AbortSignal,
+  log: Log,
+): Promise<Review[]> {
   const answers = await Promise.all(
     reviews.map(async review => {
       const { group, resource, subresource, verb, namespace, name } = review
-      const answer = await api.request<{ status?: { allowed?: boolean } }>('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
-        idempotent: true,
-        signal,
-        body: {
-          apiVersion: 'authorization.k8s.io/v1',
-          kind: 'SelfSubjectAccessReview',
-          spec: { resourceAttributes: { group, resource, subresource, verb, namespace, name } },
+      const answer = await api.request<{ status?: { allowed?: boolean } }>(
+        'POST',
+        '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
+        {
+          idempotent: true,
+          signal,
+          body: {
+            apiVersion: 'authorization.k8s.io/v1',
+            kind: 'SelfSubjectAccessReview',
+            spec: { resourceAttributes: { group, resource, subresource, verb, namespace, name } },
+          },
         },
-      })
+      )
       return answer.status?.allowed === true ? [] : [review]
     }),
   ).catch(async error => {
-    if (!isForbidden(error) && !isNotFound(error)) throw explainApiError(error, 'asking for the rights of this identity')
+    if (!isForbidden(error) && !isNotFound(error))
+      throw explainApiError(error, 'asking for the rights of this identity')
     log.warning('The server does not answer access reviews; missing rights will show when they are needed.')
     await pause(0, signal)
     return []

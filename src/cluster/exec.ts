@@ -26,7 +26,13 @@ export async function exec(
   options: { signal: AbortSignal; onStdout?: (chunk: Buffer) => void; timeoutMs?: number },
 ): Promise<ExecResult> {
   const path = `${objectPath('Pod', target.namespace, target.pod)}/exec`
-  const query = new URLSearchParams({ container: target.container, stdout: 'true', stderr: 'true', stdin: 'false', tty: 'false' })
+  const query = new URLSearchParams({
+    container: target.container,
+    stdout: 'true',
+    stderr: 'true',
+    stdin: 'false',
+    tty: 'false',
+  })
   for (const arg of argv) query.append('command', arg)
   const tls: HttpsOptions = {}
   await api.config.applyToHTTPSOptions(tls)
@@ -45,7 +51,13 @@ export async function exec(
       options.timeoutMs === undefined
         ? undefined
         : setTimeout(
-            () => fail(new ApiError(`exec in ${target.pod}: no end after ${options.timeoutMs} ms`, { status: 0, code: 'ETIMEDOUT' })),
+            () =>
+              fail(
+                new ApiError(`exec in ${target.pod}: no end after ${options.timeoutMs} ms`, {
+                  status: 0,
+                  code: 'ETIMEDOUT',
+                }),
+              ),
             options.timeoutMs,
           )
     const settle = (finish: () => void) => {
@@ -67,14 +79,23 @@ export async function exec(
         body += text
       })
       response.on('end', () =>
-        fail(errorFromResponse('GET', path, response.statusCode ?? 0, body, response.headers as Record<string, string>)),
+        fail(
+          errorFromResponse('GET', path, response.statusCode ?? 0, body, response.headers as Record<string, string>),
+        ),
       )
     })
     socket.on('error', (cause: Error & { code?: string }) =>
-      fail(new ApiError(`exec in ${target.pod}: ${cause.message}`, { status: 0, code: cause.code ?? 'ECONNRESET', cause })),
+      fail(
+        new ApiError(`exec in ${target.pod}: ${cause.message}`, { status: 0, code: cause.code ?? 'ECONNRESET', cause }),
+      ),
     )
     socket.on('close', code =>
-      fail(new ApiError(`exec in ${target.pod}: the connection ended before the command (close code ${code})`, { status: 0, code: 'ECONNRESET' })),
+      fail(
+        new ApiError(`exec in ${target.pod}: the connection ended before the command (close code ${code})`, {
+          status: 0,
+          code: 'ECONNRESET',
+        }),
+      ),
     )
     socket.on('message', (data: Buffer, isBinary) => {
       const channel = isBinary ? data[0] : undefined
@@ -104,5 +125,8 @@ function exitCodeOf(frame: string): number {
   if (status.status === 'Success') return 0
   const code = status.details?.causes?.find(c => c.reason === 'ExitCode')?.message
   if (code !== undefined && /^\d+$/.test(code)) return Number(code)
-  throw new ApiError(`exec failed: ${(status.message ?? frame).slice(0, 300)}`, { status: 500, ...(status.reason ? { reason: status.reason } : {}) })
+  throw new ApiError(`exec failed: ${(status.message ?? frame).slice(0, 300)}`, {
+    status: 500,
+    ...(status.reason ? { reason: status.reason } : {}),
+  })
 }

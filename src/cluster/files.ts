@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import path from 'node:path'
-import { Readable, Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { extract } from 'tar-stream'
 import { UserError } from '../errors.ts'
@@ -56,7 +56,9 @@ export async function fetchFolder(
       if (!isTransient(error) && !(error instanceof Error && /tar|differ|Unexpected end/i.test(error.message))) break
     }
     if (attempt < attempts) {
-      options.log.info(`copying results of ${target.pod} failed (${(last as Error).message}); attempt ${attempt + 1} of ${attempts}`)
+      options.log.info(
+        `copying results of ${target.pod} failed (${(last as Error).message}); attempt ${attempt + 1} of ${attempts}`,
+      )
       await pause(1000 * attempt, options.signal)
     }
   }
@@ -67,7 +69,12 @@ export async function fetchFolder(
   })
 }
 
-async function readManifest(api: Api, target: ContainerRef, folder: string, signal: AbortSignal): Promise<FetchedFile[]> {
+async function readManifest(
+  api: Api,
+  target: ContainerRef,
+  folder: string,
+  signal: AbortSignal,
+): Promise<FetchedFile[]> {
   const script = `cd "$1" && find . -type f -exec sh -c 'for f; do printf "%s %s %s\\n" "$(wc -c < "$f" | tr -d " ")" "$(sha256sum < "$f" | cut -d" " -f1)" "$f"; done' sh {} +`
   const out: Buffer[] = []
   const result = await exec(api, target, ['sh', '-c', script, 'sh', folder], {
@@ -139,7 +146,10 @@ async function receive(api: Api, target: ContainerRef, folder: string, destinati
   }).then(
     result => {
       if (result.exitCode === 0) stream.end()
-      else stream.destroy(new Error(`tar in the pod ended with exit code ${result.exitCode}: ${result.stderr.slice(0, 200)}`))
+      else
+        stream.destroy(
+          new Error(`tar in the pod ended with exit code ${result.exitCode}: ${result.stderr.slice(0, 200)}`),
+        )
     },
     error => {
       stream.destroy(error)
@@ -153,11 +163,20 @@ async function receive(api: Api, target: ContainerRef, folder: string, destinati
 /** Refuses names that would leave the destination: the pod is not trusted. */
 function safePath(name: string): string {
   const parts = name.split('/')
-  if (name.startsWith('/') || name.includes('\\') || name.includes('\0') || parts.some(p => p === '..' || p === '' || p === '.')) {
-    throw new UserError('RESULTS', `The results contain a file with the unsafe name ${JSON.stringify(name.slice(0, 120))}.`, {
-      why: 'A file name from a pod must stay inside the result folder.',
-      next: 'Check which image ran as the harness.',
-    })
+  if (
+    name.startsWith('/') ||
+    name.includes('\\') ||
+    name.includes('\0') ||
+    parts.some(p => p === '..' || p === '' || p === '.')
+  ) {
+    throw new UserError(
+      'RESULTS',
+      `The results contain a file with the unsafe name ${JSON.stringify(name.slice(0, 120))}.`,
+      {
+        why: 'A file name from a pod must stay inside the result folder.',
+        next: 'Check which image ran as the harness.',
+      },
+    )
   }
   return name
 }

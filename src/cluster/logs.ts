@@ -18,7 +18,12 @@ export async function tailLog(
     const signal = options.signal ?? AbortSignal.timeout(15_000)
     const text = await readAll(
       await api.stream(`${objectPath('Pod', target.namespace, target.pod)}/log`, {
-        query: { container: target.container, tailLines: options.lines, previous: options.previous === true ? true : undefined, limitBytes: 256 * 1024 },
+        query: {
+          container: target.container,
+          tailLines: options.lines,
+          previous: options.previous === true ? true : undefined,
+          limitBytes: 256 * 1024,
+        },
         accept: '*/*',
         signal,
       }),
@@ -31,7 +36,12 @@ export async function tailLog(
 }
 
 /** A container's whole log, as far as the kubelet still has it. */
-export async function wholeLog(api: Api, target: ContainerRef, signal: AbortSignal, limitBytes = 8 * 1024 * 1024): Promise<string> {
+export async function wholeLog(
+  api: Api,
+  target: ContainerRef,
+  signal: AbortSignal,
+  limitBytes = 8 * 1024 * 1024,
+): Promise<string> {
   return readAll(
     await api.stream(`${objectPath('Pod', target.namespace, target.pod)}/log`, {
       query: { container: target.container, limitBytes },

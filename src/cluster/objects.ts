@@ -9,7 +9,13 @@ export interface ListResult {
 }
 
 /** Reads one object; undefined when it does not exist. */
-export async function get(api: Api, kind: Kind, namespace: string | undefined, name: string, signal?: AbortSignal): Promise<KubeObject | undefined> {
+export async function get(
+  api: Api,
+  kind: Kind,
+  namespace: string | undefined,
+  name: string,
+  signal?: AbortSignal,
+): Promise<KubeObject | undefined> {
   try {
     return await api.request<KubeObject>('GET', objectPath(kind, namespace, name), signal ? { signal } : {})
   } catch (error) {
@@ -28,14 +34,13 @@ export async function list(
   const items: KubeObject[] = []
   let next: string | undefined
   for (;;) {
-    const page = await api.request<{ items?: KubeObject[]; metadata?: { resourceVersion?: string; continue?: string } }>(
-      'GET',
-      collectionPath(kind, namespace),
-      {
-        query: { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector, limit: 500, continue: next },
-        ...(options.signal ? { signal: options.signal } : {}),
-      },
-    )
+    const page = await api.request<{
+      items?: KubeObject[]
+      metadata?: { resourceVersion?: string; continue?: string }
+    }>('GET', collectionPath(kind, namespace), {
+      query: { labelSelector: options.labelSelector, fieldSelector: options.fieldSelector, limit: 500, continue: next },
+      ...(options.signal ? { signal: options.signal } : {}),
+    })
     const { apiVersion } = resources[kind]
     for (const item of page.items ?? []) items.push({ ...item, apiVersion, kind })
     next = page.metadata?.continue || undefined
@@ -44,7 +49,11 @@ export async function list(
 }
 
 /** Server-side apply as our field manager, strict about unknown fields, never taking a field from another manager. */
-export function apply(api: Api, object: KubeObject, options: { signal?: AbortSignal; dryRun?: boolean } = {}): Promise<KubeObject> {
+export function apply(
+  api: Api,
+  object: KubeObject,
+  options: { signal?: AbortSignal; dryRun?: boolean } = {},
+): Promise<KubeObject> {
   return api.request<KubeObject>('PATCH', objectPath(kindOf(object), object.metadata.namespace, object.metadata.name), {
     query: { fieldManager, fieldValidation: 'Strict', force: false, dryRun: options.dryRun ? 'All' : undefined },
     contentType: 'application/apply-patch+yaml',

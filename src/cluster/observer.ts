@@ -39,7 +39,10 @@ export class Observer {
   }
 
   /** Starts to follow a kind; resolves after its first list. */
-  watch(kind: Kind, options: { labelSelector?: string; fieldSelector?: string; onChange?: (change: WatchChange) => void } = {}): Promise<void> {
+  watch(
+    kind: Kind,
+    options: { labelSelector?: string; fieldSelector?: string; onChange?: (change: WatchChange) => void } = {},
+  ): Promise<void> {
     const store = new Map<string, KubeObject>()
     this.#objects.set(kind, store)
     return new Promise<void>((resolve, reject) => {
@@ -99,7 +102,10 @@ export class Observer {
           finish(() => reject(error))
         }
       }
-      const timer = setTimeout(() => finish(() => reject(options.onTimeout(this.view))), Math.min(options.timeoutMs, 2 ** 31 - 1))
+      const timer = setTimeout(
+        () => finish(() => reject(options.onTimeout(this.view))),
+        Math.min(options.timeoutMs, 2 ** 31 - 1),
+      )
       if (signal.aborted) return onAbort()
       signal.addEventListener('abort', onAbort, { once: true })
       this.#waiters.add(evaluate)

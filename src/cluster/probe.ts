@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { UserError, type FailureCode } from '../errors.ts'
+import { type FailureCode, UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type KubeObject, stackLabel } from '../stack/kube.ts'
 import { placed, restrictedContainer, restrictedPod } from '../stack/object.ts'
@@ -53,7 +53,8 @@ echo 'PROBE end 0'
 `
 
 /** Only host names, IP addresses and ports that can stand in a URL without quoting; the host comes from the cluster. */
-export const isSafeUrl = (url: string): boolean => /^https?:\/\/(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.test(url)
+export const isSafeUrl = (url: string): boolean =>
+  /^https?:\/\/(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?$/.test(url)
 
 /**
  * Asks every target for its models from inside the cluster, with retries until the deadline, in one short-lived pod.
@@ -81,7 +82,9 @@ export async function probe(
   for (const t of targets) if (!isSafeUrl(t.url)) throw badTarget(t.url, options.code)
   const args = targets.flatMap(t => [
     t.url,
-    t.completionModel === undefined ? '' : JSON.stringify({ model: t.completionModel, prompt: 'The capital of France is', max_tokens: 4 }),
+    t.completionModel === undefined
+      ? ''
+      : JSON.stringify({ model: t.completionModel, prompt: 'The capital of France is', max_tokens: 4 }),
   ])
   const created = await api.request<KubeObject>('POST', collectionPath('Pod', options.namespace), {
     body: probePod(options, ['sh', '-c', script, 'sh', String(options.seconds), ...args]),
@@ -101,27 +104,51 @@ export async function probe(
       {
         timeoutMs: budgetMs,
         onTimeout: () =>
-          new UserError(options.code, `The probe pod ${pod.metadata.name} did not finish in ${Math.round(budgetMs / 1000)} s.`, {
-            why: 'It could not be scheduled, its image could not be pulled, or the network hangs.',
-            next: 'Check that pods of this namespace can run on CPU nodes and pull the harness image.',
-          }),
+          new UserError(
+            options.code,
+            `The probe pod ${pod.metadata.name} did not finish in ${Math.round(budgetMs / 1000)} s.`,
+            {
+              why: 'It could not be scheduled, its image could not be pulled, or the network hangs.',
+              next: 'Check that pods of this namespace can run on CPU nodes and pull the harness image.',
+            },
+          ),
       },
     )
-    const lines = await tailLog(api, { namespace: options.namespace, pod: pod.metadata.name, container: 'probe' }, { lines: 1000, signal: options.signal })
+    const lines = await tailLog(
+      api,
+      { namespace: options.namespace, pod: pod.metadata.name, container: 'probe' },
+      { lines: 1000, signal: options.signal },
+    )
     return parseProbe(lines, targets, options.code)
   } catch (error) {
     if (error instanceof UserError && !options.signal.aborted) {
       const f = error.failure
-      throw new UserError(f.code, f.what, { why: f.why, next: f.next, evidence: [...f.evidence, ...(await podEvidence(api, pod))] })
+      throw new UserError(f.code, f.what, {
+        why: f.why,
+        next: f.next,
+        evidence: [...f.evidence, ...(await podEvidence(api, pod))],
+      })
     }
     throw error
   } finally {
     await observer.close()
-    await remove(api, pod, { graceSeconds: 0 }).catch(error => options.log.warning(`probe pod ${pod.metadata.name}: ${(error as Error).message}`))
+    await remove(api, pod, { graceSeconds: 0 }).catch(error =>
+      options.log.warning(`probe pod ${pod.metadata.name}: ${(error as Error).message}`),
+    )
   }
 }
 
-function probePod(options: { stack: string; runId: string; namespace: string; image: string; placement: PodPlacement; openShift: boolean }, command: string[]): KubeObject {
+function probePod(
+  options: {
+    stack: string
+    runId: string
+    namespace: string
+    image: string
+    placement: PodPlacement
+    openShift: boolean
+  },
+  command: string[],
+): KubeObject {
   const { placement } = options
   return {
     apiVersion: 'v1',
@@ -155,7 +182,11 @@ function probePod(options: { stack: string; runId: string; namespace: string; im
 }
 
 /** Reads the pod's log back into answers, one per target, in their order. */
-export function parseProbe(lines: readonly string[], targets: readonly ProbeTarget[], code: FailureCode): ProbeAnswer[] {
+export function parseProbe(
+  lines: readonly string[],
+  targets: readonly ProbeTarget[],
+  code: FailureCode,
+): ProbeAnswer[] {
   const found = new Map<string, { status: number; body: string }>()
   for (const line of lines) {
     const match = /^PROBE (\S+) (\d+)(?: (\S*))?$/.exec(line)

@@ -82,7 +82,9 @@ export async function removeStack(api: Api, request: RemovalRequest): Promise<Re
   const keep = request.deep || request.purge ? [] : keptKinds
   const found = await listOwned(api, request, failures)
   const targets = found.filter(o => !keep.includes(o.kind as Kind))
-  const roots = targets.filter(o => !o.metadata.ownerReferences?.some(r => r.controller && targets.some(t => t.metadata.uid === r.uid)))
+  const roots = targets.filter(
+    o => !o.metadata.ownerReferences?.some(r => r.controller && targets.some(t => t.metadata.uid === r.uid)),
+  )
   const isInventory = (o: KubeObject) => o.kind === 'ConfigMap' && o.metadata.name === inventoryName
   const isFirst = (o: KubeObject) => firstKinds.includes(o.kind as Kind)
 
@@ -101,7 +103,12 @@ export async function removeStack(api: Api, request: RemovalRequest): Promise<Re
   await removeAll(roots.filter(o => !isFirst(o) && !isInventory(o)))
   if (targets.length > 0) request.log.info(`deleted ${deleted.length} objects, waiting until they are gone`)
 
-  const rest = await waitGone(api, request, targets.filter(o => !isInventory(o)), failures)
+  const rest = await waitGone(
+    api,
+    request,
+    targets.filter(o => !isInventory(o)),
+    failures,
+  )
   if (rest.length === 0 && failures.length === 0) await removeAll(roots.filter(isInventory))
   const kept = found.filter(o => keep.includes(o.kind as Kind)).map(describe)
   return { deleted, kept, leftovers: rest.map(leftoverText), failures }
@@ -125,12 +132,17 @@ export async function listOwned(
       kinds.map(async kind => {
         try {
           const all = request.purge && purgeKinds.includes(kind)
-          const { items } = await list(api, kind, namespace, { ...(all ? {} : { labelSelector: selector }), signal: request.signal })
+          const { items } = await list(api, kind, namespace, {
+            ...(all ? {} : { labelSelector: selector }),
+            signal: request.signal,
+          })
           return items.filter(o => (all ? !belongsToCluster(o) : isOurs(o, request.stack)))
         } catch (error) {
           request.signal.throwIfAborted()
           if (!isNotFound(error)) {
-            const what = isForbidden(error) ? `no right to list ${resources[kind].plural} in ${namespace}` : (error as Error).message
+            const what = isForbidden(error)
+              ? `no right to list ${resources[kind].plural} in ${namespace}`
+              : (error as Error).message
             failures.push(`${kind}: ${what}`)
           }
           return []
@@ -144,21 +156,37 @@ export async function listOwned(
 /** Objects that the cluster itself puts into every namespace and makes again at once. */
 function belongsToCluster(o: KubeObject): boolean {
   const { name } = o.metadata
-  if (o.kind === 'ConfigMap') return ['kube-root-ca.crt', 'openshift-service-ca.crt', 'istio-ca-root-cert', 'odh-trusted-ca-bundle'].includes(name)
+  if (o.kind === 'ConfigMap')
+    return ['kube-root-ca.crt', 'openshift-service-ca.crt', 'istio-ca-root-cert', 'odh-trusted-ca-bundle'].includes(
+      name,
+    )
   if (o.kind === 'ServiceAccount') return ['default', 'builder', 'deployer', 'pipeline'].includes(name)
   return false
 }
 
 /** Follows the deleted objects until none is left or the time is up; the returned objects are what is still there. */
-async function waitGone(api: Api, request: RemovalRequest, targets: readonly KubeObject[], failures: string[]): Promise<KubeObject[]> {
+async function waitGone(
+  api: Api,
+  request: RemovalRequest,
+  targets: readonly KubeObject[],
+  failures: string[],
+): Promise<KubeObject[]> {
   const end = Date.now() + request.timeoutMs
   let delay = 100
   for (let rest = [...targets]; ; ) {
     const checked = await Promise.all(
       rest.map(async object => {
         try {
-          const live = await get(api, object.kind as Kind, object.metadata.namespace, object.metadata.name, request.signal)
-          return live !== undefined && live.metadata.uid === object.metadata.uid ? [{ ...live, apiVersion: object.apiVersion, kind: object.kind }] : []
+          const live = await get(
+            api,
+            object.kind as Kind,
+            object.metadata.namespace,
+            object.metadata.name,
+            request.signal,
+          )
+          return live !== undefined && live.metadata.uid === object.metadata.uid
+            ? [{ ...live, apiVersion: object.apiVersion, kind: object.kind }]
+            : []
         } catch (error) {
           request.signal.throwIfAborted()
           if (error instanceof ApiError && error.status === 403) {

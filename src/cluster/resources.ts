@@ -46,7 +46,8 @@ export const resources = {
 export type Kind = keyof typeof resources
 
 /** `/api/v1` or `/apis/GROUP/VERSION`. */
-export const groupPath = (apiVersion: string): string => (apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`)
+export const groupPath = (apiVersion: string): string =>
+  apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
 
 /** Path of a collection; a namespaced kind without a namespace means all namespaces. */
 export function collectionPath(kind: Kind, namespace?: string): string {
@@ -62,7 +63,8 @@ export function objectPath(kind: Kind, namespace: string | undefined, name: stri
 /** The table's kind of an object, with the object's own apiVersion checked. */
 export function kindOf(object: Pick<KubeObject, 'apiVersion' | 'kind'>): Kind {
   const known = resources[object.kind as Kind] as Resource | undefined
-  if (known?.apiVersion !== object.apiVersion) throw new Error(`no resource entry for ${object.apiVersion} ${object.kind}`)
+  if (known?.apiVersion !== object.apiVersion)
+    throw new Error(`no resource entry for ${object.apiVersion} ${object.kind}`)
   return object.kind as Kind
 }
 

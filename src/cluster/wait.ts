@@ -23,12 +23,23 @@ export interface Patience {
 }
 
 /** Pods and events that explain an object: its own pods by selector, and the events of both. */
-export function related(view: View, live: KubeObject): { pods: KubeObject[]; events: KubeObject[]; replicaSets: KubeObject[] } {
+export function related(
+  view: View,
+  live: KubeObject,
+): { pods: KubeObject[]; events: KubeObject[]; replicaSets: KubeObject[] } {
   const spec = live.spec as { selector?: { matchLabels?: Record<string, string> }; template?: unknown } | undefined
   const pods = view.list('Pod').filter(pod => ownedBy(pod, live, spec?.selector?.matchLabels))
-  const replicaSets = view.list('ReplicaSet').filter(rs => rs.metadata.ownerReferences?.some(r => r.uid === live.metadata.uid))
-  const names = new Set([live.metadata.name, ...pods.map(p => p.metadata.name), ...replicaSets.map(r => r.metadata.name)])
-  const events = view.list('Event').filter(e => names.has(String((e.involvedObject as { name?: string } | undefined)?.name)))
+  const replicaSets = view
+    .list('ReplicaSet')
+    .filter(rs => rs.metadata.ownerReferences?.some(r => r.uid === live.metadata.uid))
+  const names = new Set([
+    live.metadata.name,
+    ...pods.map(p => p.metadata.name),
+    ...replicaSets.map(r => r.metadata.name),
+  ])
+  const events = view
+    .list('Event')
+    .filter(e => names.has(String((e.involvedObject as { name?: string } | undefined)?.name)))
   return { pods, events, replicaSets }
 }
 
@@ -87,16 +98,24 @@ export async function waitReady(
           }
           if (scaleUpComing(around.events) || Date.now() - shortSince < options.patience.scheduleMs) return undefined
         }
-        throw new UserError(verdict.code, `${label} did not become ready.`, { why: verdict.why, next: verdict.next, evidence: verdict.evidence ?? [] })
+        throw new UserError(verdict.code, `${label} did not become ready.`, {
+          why: verdict.why,
+          next: verdict.next,
+          evidence: verdict.evidence ?? [],
+        })
       },
       {
         timeoutMs: expectation.timeoutMs,
         signal: options.signal,
         onTimeout: () =>
-          new UserError(expectation.code, `${label} was not ready after ${Math.round(expectation.timeoutMs / 1000)} s.`, {
-            why: last === '' ? 'Nothing was seen of it.' : `Last seen: ${last}.`,
-            next: expectation.next,
-          }),
+          new UserError(
+            expectation.code,
+            `${label} was not ready after ${Math.round(expectation.timeoutMs / 1000)} s.`,
+            {
+              why: last === '' ? 'Nothing was seen of it.' : `Last seen: ${last}.`,
+              next: expectation.next,
+            },
+          ),
       },
     )
   } catch (error) {

@@ -69,7 +69,13 @@ export async function follow(
     try {
       if (version === '') await relist()
       const chunks = await api.stream(collectionPath(kind, namespace), {
-        query: { ...selectors, watch: true, resourceVersion: version, allowWatchBookmarks: true, timeoutSeconds: watchSeconds },
+        query: {
+          ...selectors,
+          watch: true,
+          resourceVersion: version,
+          allowWatchBookmarks: true,
+          timeoutSeconds: watchSeconds,
+        },
         signal,
       })
       for await (const event of jsonLines(chunks)) {

@@ -18,12 +18,20 @@ const timeoutMs = 15_000
  * the runner is reported and not taken for "not gated": the download in the cluster will decide.
  * @throws UserError INPUT for a gated model without a token or a model that does not exist, PREFLIGHT for a refused token.
  */
-export async function modelAccess(
-  request: { model: string; token: string | undefined; endpoint: string | undefined; signal: AbortSignal; log: Log },
-): Promise<ModelAccess> {
+export async function modelAccess(request: {
+  model: string
+  token: string | undefined
+  endpoint: string | undefined
+  signal: AbortSignal
+  log: Log
+}): Promise<ModelAccess> {
   const { model, token, log } = request
   const hub = (request.endpoint ?? publicHub).replace(/\/+$/, '')
-  const client = new HttpClient('llm-d-bench-action', undefined, { socketTimeout: timeoutMs, allowRetries: true, maxRetries: 2 })
+  const client = new HttpClient('llm-d-bench-action', undefined, {
+    socketTimeout: timeoutMs,
+    allowRetries: true,
+    maxRetries: 2,
+  })
   const path = model.split('/').map(encodeURIComponent).join('/')
   const bearer = token === undefined ? {} : { Authorization: `Bearer ${token}` }
   const ask = async (url: string): Promise<{ status: number; body: string } | undefined> => {
@@ -33,7 +41,9 @@ export async function modelAccess(
       return { status: response.message.statusCode ?? 0, body: await response.readBody() }
     } catch (error) {
       request.signal.throwIfAborted()
-      log.warning(`The model hub ${hub} cannot be reached from this runner (${(error as Error).message}); access to ${model} was not checked.`)
+      log.warning(
+        `The model hub ${hub} cannot be reached from this runner (${(error as Error).message}); access to ${model} was not checked.`,
+      )
       return undefined
     }
   }

@@ -1,7 +1,7 @@
+import { UserError } from '../errors.ts'
 import { builtInProfiles } from '../harness/profiles.ts'
 import { wellLitPaths } from '../paths/index.ts'
 import { applyOverrides, nearest } from '../paths/overrides.ts'
-import { UserError } from '../errors.ts'
 import type { Images, ModelSource, PodPlacement, Toleration } from '../stack/spec.ts'
 import { type Field, fieldByName, fields, type Mode, modes } from './fields.ts'
 import { type KubeconfigSource, readKubeconfig, tokenExpiry } from './kubeconfig.ts'
@@ -47,7 +47,12 @@ export interface StandupInputs extends Common {
   readonly overrides: Readonly<Record<string, unknown>>
   readonly lifetime: 'job' | 'ttl'
   readonly ttlMs: number
-  readonly timeouts: { readonly downloadMs: number; readonly readyMs: number; readonly gatesMs: number; readonly scheduleMs: number }
+  readonly timeouts: {
+    readonly downloadMs: number
+    readonly readyMs: number
+    readonly gatesMs: number
+    readonly scheduleMs: number
+  }
   readonly keepOnFailure: 'none' | 'evidence' | 'all'
 }
 export interface RunInputs extends Common {
@@ -70,13 +75,16 @@ export interface TeardownInputs extends Common {
   readonly purge: boolean
 }
 export type Inputs = StandupInputs | RunInputs | TeardownInputs
-export type ParseResult = ({ readonly ok: Inputs } | { readonly problems: readonly Problem[] }) & { readonly secrets: readonly string[] }
+export type ParseResult = ({ readonly ok: Inputs } | { readonly problems: readonly Problem[] }) & {
+  readonly secrets: readonly string[]
+}
 
 /** A token that dies before this much of the step is over is refused at the start. */
 const leastTokenLifeMs = 5 * 60_000
 /** A value as it may be shown: short, and nothing that looks like a credential pasted into the wrong input. */
 const shown = (text: string): string => {
-  if (/\b(hf_|gh[a-z]_|github_pat_|eyJ|sha256~)[\w.-]{8,}|-----BEGIN/.test(text)) return '(hidden: it looks like a secret)'
+  if (/\b(hf_|gh[a-z]_|github_pat_|eyJ|sha256~)[\w.-]{8,}|-----BEGIN/.test(text))
+    return '(hidden: it looks like a secret)'
   return JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text)
 }
 
@@ -117,13 +125,19 @@ class Reader {
     const text = this.text(name)
     if (!known.includes(text)) {
       const near = nearest(text, known)
-      this.problem(name, `Input \`${name}\` is ${shown(text)}.`, `It is not one of its values${near ? `; did you mean ${near}?` : '.'}`, known.join(' or '))
+      this.problem(
+        name,
+        `Input \`${name}\` is ${shown(text)}.`,
+        `It is not one of its values${near ? `; did you mean ${near}?` : '.'}`,
+        known.join(' or '),
+      )
     }
     return text as T
   }
   secret(name: string): string | undefined {
     const text = this.optional(name)
-    if (text !== undefined) this.secrets.push(text, ...text.split('\n').filter(l => l.length >= 8), Buffer.from(text).toString('base64'))
+    if (text !== undefined)
+      this.secrets.push(text, ...text.split('\n').filter(l => l.length >= 8), Buffer.from(text).toString('base64'))
     return text
   }
 }
@@ -132,19 +146,29 @@ class Reader {
  * Turns the texts of one call into typed inputs, or into all of its problems. Pure; secrets come back in both cases,
  * so that they can be masked before anything is said.
  */
-export function parseInputs(raw: Readonly<Record<string, string>>, options: { door: 'action' | 'cli'; now?: number }): ParseResult {
+export function parseInputs(
+  raw: Readonly<Record<string, string>>,
+  options: { door: 'action' | 'cli'; now?: number },
+): ParseResult {
   const r = new Reader(raw)
   const given = r.text('mode')
   const mode = given as Mode
   const known = modes.includes(mode)
   if (!known) {
     const near = nearest(mode, modes)
-    const why = given === '' ? 'It is required.' : `It is not a mode of this version${near ? `; did you mean ${near}?` : '.'}`
+    const why =
+      given === '' ? 'It is required.' : `It is not a mode of this version${near ? `; did you mean ${near}?` : '.'}`
     r.problem('mode', `Input \`mode\` is ${given === '' ? 'missing' : shown(given)}.`, why, modes.join(', '))
   }
   for (const name of Object.keys(raw)) checkName(r, name, known ? mode : undefined, options.door)
   const common = readCommon(r, mode, options)
-  const specific = !known ? undefined : mode === 'standup' ? readStandup(r, options.door) : mode === 'run' ? readRun(r) : readTeardown(r)
+  const specific = !known
+    ? undefined
+    : mode === 'standup'
+      ? readStandup(r, options.door)
+      : mode === 'run'
+        ? readRun(r)
+        : readTeardown(r)
   if (r.problems.length > 0 || specific === undefined) return { problems: r.problems, secrets: r.secrets }
   return { ok: { ...common, ...specific } as Inputs, secrets: r.secrets }
 }
@@ -152,22 +176,47 @@ export function parseInputs(raw: Readonly<Record<string, string>>, options: { do
 function checkName(r: Reader, name: string, mode: Mode | undefined, door: 'action' | 'cli'): void {
   const field = fieldByName.get(name)
   if (field === undefined) {
-    const near = nearest(name, fields.map(f => f.name))
-    r.problem(name, `Input \`${name}\` is unknown.`, near === undefined ? 'No mode has it.' : `Did you mean \`${near}\`?`, mode === undefined ? 'one of the inputs in the README' : `one of: ${fields.filter(f => f.modes.includes(mode)).map(f => f.name).join(', ')}`)
+    const near = nearest(
+      name,
+      fields.map(f => f.name),
+    )
+    r.problem(
+      name,
+      `Input \`${name}\` is unknown.`,
+      near === undefined ? 'No mode has it.' : `Did you mean \`${near}\`?`,
+      mode === undefined
+        ? 'one of the inputs in the README'
+        : `one of: ${fields
+            .filter(f => f.modes.includes(mode))
+            .map(f => f.name)
+            .join(', ')}`,
+    )
   } else if (mode !== undefined && !field.modes.includes(mode) && r.given(name) && !isDefault(r, field, door)) {
-    r.problem(name, `Input \`${name}\` is given to mode ${mode}.`, `It belongs to ${field.modes.join(', ')} and would do nothing here.`, `it in the step with mode ${field.modes.join(' or ')}`)
+    r.problem(
+      name,
+      `Input \`${name}\` is given to mode ${mode}.`,
+      `It belongs to ${field.modes.join(', ')} and would do nothing here.`,
+      `it in the step with mode ${field.modes.join(' or ')}`,
+    )
   }
 }
 
 /** The runner fills in every default of action.yml, also of other modes' inputs: those were not "given". */
-const isDefault = (r: Reader, field: Field, door: 'action' | 'cli'): boolean => door === 'action' && r.text(field.name) === field.default
+const isDefault = (r: Reader, field: Field, door: 'action' | 'cli'): boolean =>
+  door === 'action' && r.text(field.name) === field.default
 
 function readCommon(r: Reader, mode: Mode, options: { door: 'action' | 'cli'; now?: number }) {
   const dryRun = r.read('dry-run', values.boolean, false)
   const context = r.optional('context')
   const kubeconfig = readCluster(r, mode, dryRun, context, options)
   const namespaceText = r.text('namespace')
-  if (namespaceText === '') r.problem('namespace', 'Input `namespace` is missing.', 'Every mode works in one namespace.', 'a namespace, e.g. llm-d-bench')
+  if (namespaceText === '')
+    r.problem(
+      'namespace',
+      'Input `namespace` is missing.',
+      'Every mode works in one namespace.',
+      'a namespace, e.g. llm-d-bench',
+    )
   const json = (name: string): unknown => {
     const text = r.text(name)
     if (text === '') return undefined
@@ -197,18 +246,37 @@ function readCommon(r: Reader, mode: Mode, options: { door: 'action' | 'cli'; no
   }
 }
 
-function readCluster(r: Reader, mode: Mode, dryRun: boolean, context: string | undefined, options: { door: 'action' | 'cli'; now?: number }): KubeconfigSource | undefined {
+function readCluster(
+  r: Reader,
+  mode: Mode,
+  dryRun: boolean,
+  context: string | undefined,
+  options: { door: 'action' | 'cli'; now?: number },
+): KubeconfigSource | undefined {
   const text = r.text('kubeconfig')
   if (text === '') {
     const optional = dryRun && (mode === 'standup' || mode === 'run')
     if (!optional) {
-      const write = options.door === 'cli' ? 'the variable KUBECONFIG or --kubeconfig-file PATH' : 'kubeconfig: ${{ secrets.BENCH_KUBECONFIG }}'
-      r.problem('kubeconfig', 'Input `kubeconfig` is missing.', 'The cluster is reached through it; a secret that does not exist gives an empty text, and pull requests from forks get no secrets.', write)
+      const write =
+        options.door === 'cli'
+          ? 'the variable KUBECONFIG or --kubeconfig-file PATH'
+          : 'kubeconfig: ${{ secrets.BENCH_KUBECONFIG }}'
+      r.problem(
+        'kubeconfig',
+        'Input `kubeconfig` is missing.',
+        'The cluster is reached through it; a secret that does not exist gives an empty text, and pull requests from forks get no secrets.',
+        write,
+      )
     }
     return undefined
   }
   if (text === 'in-cluster' && context !== undefined) {
-    r.problem('context', 'Input `context` is given with kubeconfig: in-cluster.', 'A service account has no contexts.', 'one of the two')
+    r.problem(
+      'context',
+      'Input `context` is given with kubeconfig: in-cluster.',
+      'A service account has no contexts.',
+      'one of the two',
+    )
   }
   const read = readKubeconfig(text, { context, allowFiles: options.door === 'cli' })
   r.secrets.push(...read.secrets)
@@ -219,7 +287,12 @@ function readCluster(r: Reader, mode: Mode, dryRun: boolean, context: string | u
   const expiry = tokenExpiry(read.source, context)
   const now = options.now ?? Date.now()
   if (expiry !== undefined && expiry < now + leastTokenLifeMs) {
-    r.problem('kubeconfig', 'The token in `kubeconfig` has expired, or is about to.', `It is valid until ${new Date(expiry).toISOString()}.`, 'a kubeconfig with a new token, e.g. `kubectl create token NAME --duration=8h`')
+    r.problem(
+      'kubeconfig',
+      'The token in `kubeconfig` has expired, or is about to.',
+      `It is valid until ${new Date(expiry).toISOString()}.`,
+      'a kubeconfig with a new token, e.g. `kubectl create token NAME --duration=8h`',
+    )
   }
   return read.source
 }
@@ -231,13 +304,37 @@ function readPlacement(r: Reader): PodPlacement {
     const keys = typeof toleration === 'object' && toleration !== null ? Object.keys(toleration) : ['(not a map)']
     const wrong = keys.filter(k => !allowed.includes(k))
     const t = (typeof toleration === 'object' && toleration !== null ? toleration : {}) as Record<string, unknown>
-    if (t.operator !== undefined && t.operator !== 'Exists' && t.operator !== 'Equal') r.problem('tolerations', `Entry ${i + 1} of \`tolerations\` has the operator ${shown(String(t.operator))}.`, 'There is no such operator.', 'Exists or Equal')
-    if (t.effect !== undefined && !['NoSchedule', 'PreferNoSchedule', 'NoExecute'].includes(String(t.effect))) r.problem('tolerations', `Entry ${i + 1} of \`tolerations\` has the effect ${shown(String(t.effect))}.`, 'There is no such effect.', 'NoSchedule, PreferNoSchedule or NoExecute')
-    if (wrong.length > 0) r.problem('tolerations', `Entry ${i + 1} of \`tolerations\` has ${wrong.join(', ')}.`, 'A toleration has other fields.', `a map of ${allowed.join(', ')}`)
+    if (t.operator !== undefined && t.operator !== 'Exists' && t.operator !== 'Equal')
+      r.problem(
+        'tolerations',
+        `Entry ${i + 1} of \`tolerations\` has the operator ${shown(String(t.operator))}.`,
+        'There is no such operator.',
+        'Exists or Equal',
+      )
+    if (t.effect !== undefined && !['NoSchedule', 'PreferNoSchedule', 'NoExecute'].includes(String(t.effect)))
+      r.problem(
+        'tolerations',
+        `Entry ${i + 1} of \`tolerations\` has the effect ${shown(String(t.effect))}.`,
+        'There is no such effect.',
+        'NoSchedule, PreferNoSchedule or NoExecute',
+      )
+    if (wrong.length > 0)
+      r.problem(
+        'tolerations',
+        `Entry ${i + 1} of \`tolerations\` has ${wrong.join(', ')}.`,
+        'A toleration has other fields.',
+        `a map of ${allowed.join(', ')}`,
+      )
   }
   const selector = r.read('node-selector', values.yamlMap, {})
   for (const [key, value] of Object.entries(selector)) {
-    if (typeof value === 'object') r.problem('node-selector', `The value of \`${key}\` in \`node-selector\` is not text.`, 'Node labels are texts.', 'a map from label to text, quoted where YAML would read a number or boolean')
+    if (typeof value === 'object')
+      r.problem(
+        'node-selector',
+        `The value of \`${key}\` in \`node-selector\` is not text.`,
+        'Node labels are texts.',
+        'a map from label to text, quoted where YAML would read a number or boolean',
+      )
   }
   const name = (input: string, max: number) => r.read<string | undefined>(input, t => values.label(t, max), undefined)
   const priorityClass = name('priority-class', 253)
@@ -267,7 +364,13 @@ function readOverrides(r: Reader): Record<string, unknown> {
     if (path) applyOverrides(path, overrides)
   } catch (error) {
     if (!(error instanceof UserError)) throw error
-    for (const problem of error.failure.evidence) r.problem('overrides', `Input \`overrides\`: ${problem}`, 'It patches the settings key by key.', `keys of the settings: ${Object.keys(path ?? {}).join(', ')}`)
+    for (const problem of error.failure.evidence)
+      r.problem(
+        'overrides',
+        `Input \`overrides\`: ${problem}`,
+        'It patches the settings key by key.',
+        `keys of the settings: ${Object.keys(path ?? {}).join(', ')}`,
+      )
     return {}
   }
   return overrides
@@ -277,7 +380,12 @@ function readStandup(r: Reader, door: 'action' | 'cli') {
   const wellLitPath = r.text('well-lit-path')
   if (!(wellLitPath in wellLitPaths)) {
     const near = nearest(wellLitPath, Object.keys(wellLitPaths))
-    r.problem('well-lit-path', `Input \`well-lit-path\` is ${shown(wellLitPath)}.`, `There is no such path${near ? `; did you mean ${near}?` : '.'}`, Object.keys(wellLitPaths).join(' or '))
+    r.problem(
+      'well-lit-path',
+      `Input \`well-lit-path\` is ${shown(wellLitPath)}.`,
+      `There is no such path${near ? `; did you mean ${near}?` : '.'}`,
+      Object.keys(wellLitPaths).join(' or '),
+    )
   }
   if (r.read('wva', values.boolean, false)) {
     r.problem('wva', 'Input `wva` is "true".', 'The leg under the autoscaler is not in this version.', 'wva: false')
@@ -286,11 +394,21 @@ function readStandup(r: Reader, door: 'action' | 'cli') {
   if (modelSource.kind !== 'pvc') {
     for (const name of ['storage-class', 'model-cache-size', 'access-mode']) {
       if (r.given(name) && r.text(name) !== fieldByName.get(name)?.default) {
-        r.problem(name, `Input \`${name}\` is given with model-source: ${r.text('model-source')}.`, 'No volume is made for that source.', 'model-source: pvc, or leave it out')
+        r.problem(
+          name,
+          `Input \`${name}\` is given with model-source: ${r.text('model-source')}.`,
+          'No volume is made for that source.',
+          'model-source: pvc, or leave it out',
+        )
       }
     }
   }
-  const lifetime = r.given('lifetime') && !(door === 'cli' && r.text('lifetime') === '') ? r.oneOf<'job' | 'ttl'>('lifetime') : door === 'cli' ? 'ttl' : 'job'
+  const lifetime =
+    r.given('lifetime') && !(door === 'cli' && r.text('lifetime') === '')
+      ? r.oneOf<'job' | 'ttl'>('lifetime')
+      : door === 'cli'
+        ? 'ttl'
+        : 'job'
   const timeouts = readTimeouts(r)
   const hfToken = r.secret('hf-token')
   const hfEndpoint = r.read<string | undefined>('hf-endpoint', values.url, undefined)
@@ -337,19 +455,39 @@ function readTimeouts(r: Reader) {
   for (const key of Object.keys(given)) {
     if (key in timeoutDefaults) continue
     const near = nearest(key, Object.keys(timeoutDefaults))
-    r.problem('timeouts', `\`timeouts.${key}\` is unknown.`, near === undefined ? 'It is no time-out.' : `Did you mean ${near}?`, `a map of ${Object.keys(timeoutDefaults).join(', ')}`)
+    r.problem(
+      'timeouts',
+      `\`timeouts.${key}\` is unknown.`,
+      near === undefined ? 'It is no time-out.' : `Did you mean ${near}?`,
+      `a map of ${Object.keys(timeoutDefaults).join(', ')}`,
+    )
   }
-  return { downloadMs: result.download ?? 0, readyMs: result.ready ?? 0, gatesMs: result.gates ?? 0, scheduleMs: result.schedule ?? 0 }
+  return {
+    downloadMs: result.download ?? 0,
+    readyMs: result.ready ?? 0,
+    gatesMs: result.gates ?? 0,
+    scheduleMs: result.schedule ?? 0,
+  }
 }
 
 function readRun(r: Reader) {
   r.oneOf('harness')
   const workload = r.text('workload')
   if (workload.split(/[\\/]/).includes('..') || workload.startsWith('/')) {
-    r.problem('workload', `Input \`workload\` is ${shown(workload)}.`, 'It leads out of the repository.', 'a path inside the checked-out repository')
+    r.problem(
+      'workload',
+      `Input \`workload\` is ${shown(workload)}.`,
+      'It leads out of the repository.',
+      'a path inside the checked-out repository',
+    )
   } else if (!(workload in builtInProfiles) && !/\.ya?ml(\.in)?$/.test(workload)) {
     const near = nearest(workload, Object.keys(builtInProfiles))
-    r.problem('workload', `Input \`workload\` is ${shown(workload)}.`, `It is neither a built-in profile nor a YAML file${near ? `; did you mean ${near}?` : '.'}`, `${Object.keys(builtInProfiles).join(', ')}, or the path of a .yaml file in the repository`)
+    r.problem(
+      'workload',
+      `Input \`workload\` is ${shown(workload)}.`,
+      `It is neither a built-in profile nor a YAML file${near ? `; did you mean ${near}?` : '.'}`,
+      `${Object.keys(builtInProfiles).join(', ')}, or the path of a .yaml file in the repository`,
+    )
   }
   const waitTimeoutMs = r.read<number | undefined>('wait-timeout', values.positiveDuration, undefined)
   const overrides = readOverrides(r) as { harness?: { cpu?: string | number; memory?: string } }
@@ -358,7 +496,10 @@ function readRun(r: Reader) {
     mode: 'run' as const,
     placement: readPlacement(r),
     images: { harness: readImage(r, 'harness-image') },
-    harnessResources: { cpu: String(overrides.harness?.cpu ?? preset.cpu), memory: String(overrides.harness?.memory ?? preset.memory) },
+    harnessResources: {
+      cpu: String(overrides.harness?.cpu ?? preset.cpu),
+      memory: String(overrides.harness?.memory ?? preset.memory),
+    },
     workloadOverrides: r.read('workload-overrides', values.yamlMap, {}),
     repeats: r.read('repeats', t => values.integer(t, 1, 100), 4),
     parallelism: r.read('parallelism', t => values.integer(t, 1, 64), 1),
@@ -377,6 +518,12 @@ function readRun(r: Reader) {
 function readTeardown(r: Reader) {
   const deep = r.read('deep', values.boolean, false)
   const purge = r.read('purge', values.boolean, false)
-  if (deep && purge) r.problem('purge', 'Both `deep` and `purge` are true.', 'purge deletes everything, also what deep would.', 'one of them: deep for our own objects, purge for the whole namespace')
+  if (deep && purge)
+    r.problem(
+      'purge',
+      'Both `deep` and `purge` are true.',
+      'purge deletes everything, also what deep would.',
+      'one of them: deep for our own objects, purge for the whole namespace',
+    )
   return { mode: 'teardown' as const, deep, purge }
 }

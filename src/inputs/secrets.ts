@@ -56,6 +56,8 @@ export function kubeconfigSecrets(raw: string, yaml: string, config: unknown): s
   ))
     add(m[1])
   const values = found.flatMap(secretForms)
-  const carrying = lines(yaml).filter(line => values.some(value => value.length >= shortestLine && line.includes(value)))
+  const carrying = lines(yaml).filter(line =>
+    values.some(value => value.length >= shortestLine && line.includes(value)),
+  )
   return [...new Set([...values, ...carrying])].sort((a, b) => b.length - a.length)
 }

@@ -41,9 +41,13 @@ export async function removeOwnStack(api: Api, session: Session<Inputs>): Promis
     signal,
     log,
   })
-  log.info(`post: removed ${removal.deleted.length} objects of ${inventory.stack}; kept on purpose: ${removal.kept.join(', ') || 'nothing'}`)
+  log.info(
+    `post: removed ${removal.deleted.length} objects of ${inventory.stack}; kept on purpose: ${removal.kept.join(', ') || 'nothing'}`,
+  )
   if (removal.leftovers.length + removal.failures.length > 0) {
-    log.warning(`post: LEFTOVERS: ${[...removal.leftovers, ...removal.failures].join('; ')}. Run mode: teardown for ${namespace.model}.`)
+    log.warning(
+      `post: LEFTOVERS: ${[...removal.leftovers, ...removal.failures].join('; ')}. Run mode: teardown for ${namespace.model}.`,
+    )
   }
 }
 
@@ -57,10 +61,11 @@ export async function removeHarness(api: Api, session: Session<Inputs>): Promise
   const { log, signal } = session
   const namespace = session.inputs.namespace.harness
   const labelSelector = `llm-d.ai/bench-run=${session.runId}`
-  const lists = await Promise.all((['Pod', 'ConfigMap'] as Kind[]).map(kind => list(api, kind, namespace, { labelSelector, signal })))
+  const lists = await Promise.all(
+    (['Pod', 'ConfigMap'] as Kind[]).map(kind => list(api, kind, namespace, { labelSelector, signal })),
+  )
   const objects = lists.flatMap(l => l.items)
   await Promise.all(objects.map(o => remove(api, o, { graceSeconds: 1, signal })))
   await Promise.all(objects.map(o => waitUntilGone(api, o, signal)))
   log.info(`post: removed ${objects.length} harness object(s) of run ${session.runId}`)
 }
-

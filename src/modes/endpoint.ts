@@ -16,13 +16,23 @@ export async function endpointOf(
 ): Promise<string> {
   if (endpoint.kind === 'url') return endpoint.url.replace(/\/+$/, '')
   if (endpoint.kind === 'service') return serviceEndpoint(api, endpoint, where)
-  const gateways = await list(api, 'Gateway', where.namespace, { labelSelector: 'stood-up-via=modelservice', signal: where.signal })
+  const gateways = await list(api, 'Gateway', where.namespace, {
+    labelSelector: 'stood-up-via=modelservice',
+    signal: where.signal,
+  })
   const gateway = gateways.items.find(g => g.metadata.name === where.gateway)
   if (gateway === undefined) {
-    throw new UserError('GATEWAY', `The Gateway ${where.gateway} with the label stood-up-via=modelservice is not in namespace ${where.namespace}.`, {
-      why: gateways.items.length === 0 ? 'No Gateway there carries the label.' : `Others do: ${gateways.items.map(g => g.metadata.name).join(', ')}.`,
-      next: 'Run mode: standup again, or name the endpoint with the input `endpoint` (a URL or service/NAME).',
-    })
+    throw new UserError(
+      'GATEWAY',
+      `The Gateway ${where.gateway} with the label stood-up-via=modelservice is not in namespace ${where.namespace}.`,
+      {
+        why:
+          gateways.items.length === 0
+            ? 'No Gateway there carries the label.'
+            : `Others do: ${gateways.items.map(g => g.metadata.name).join(', ')}.`,
+        next: 'Run mode: standup again, or name the endpoint with the input `endpoint` (a URL or service/NAME).',
+      },
+    )
   }
   return gatewayEndpoint(gateway, { namespace: where.namespace })
 }
@@ -41,7 +51,10 @@ async function serviceEndpoint(
   }
   const ports = (service.spec as { ports?: { name?: string; port: number }[] } | undefined)?.ports ?? []
   const chosen =
-    endpoint.port ?? ports.find(p => p.name === 'default')?.port ?? ports.find(p => p.name === 'http')?.port ?? (ports.length === 1 ? ports[0]?.port : undefined)
+    endpoint.port ??
+    ports.find(p => p.name === 'default')?.port ??
+    ports.find(p => p.name === 'http')?.port ??
+    (ports.length === 1 ? ports[0]?.port : undefined)
   if (chosen === undefined) {
     throw new UserError('INPUT', `Service ${endpoint.name} has no port named default or http.`, {
       why: `Its ports: ${ports.map(p => `${p.name ?? '(unnamed)'} ${p.port}`).join(', ') || 'none'}.`,

@@ -44,7 +44,11 @@ export function legDocument(session: Session<Inputs>, facts: LegFacts): LegDocum
             repository: github.repository,
             runId: github.runId,
             url: `${github.serverUrl}/${github.repository}/actions/runs/${github.runId}`,
-            ...defined({ sha: github.headSha ?? (github.sha || undefined), prNumber: github.prNumber, jobName: github.job || undefined }),
+            ...defined({
+              sha: github.headSha ?? (github.sha || undefined),
+              prNumber: github.prNumber,
+              jobName: github.job || undefined,
+            }),
           },
     timings: { ...facts.timings },
     ...(clientLimits === undefined ? {} : { clientLimits }),
@@ -57,7 +61,9 @@ export function legDocument(session: Session<Inputs>, facts: LegFacts): LegDocum
 function identityOf(session: Session<Inputs>, facts: LegFacts): LegDocument['identity'] {
   const { inputs, github } = session
   const { spec, inventory, workload, repeats } = facts
-  const asked = Object.entries(spec?.images ?? inventory?.images ?? {}).map(([name, reference]) => [name, { reference: String(reference) }] as const)
+  const asked = Object.entries(spec?.images ?? inventory?.images ?? {}).map(
+    ([name, reference]) => [name, { reference: String(reference) }] as const,
+  )
   const ran = Object.assign({}, ...(repeats ?? []).map(r => r.images ?? {})) as LegDocument['identity']['images']
   return {
     model: spec?.model ?? inventory?.model ?? inputs.model,
@@ -97,7 +103,9 @@ function identityOf(session: Session<Inputs>, facts: LegFacts): LegDocument['ide
 }
 
 const defined = <T extends object>(o: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> }
+  Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
 
 /** Replaces `leg.json` in one step, so that a killed process leaves the old or the new one, never half of it. */
 export async function writeLeg(session: Pick<Session<unknown>, 'out'>, leg: LegDocument): Promise<void> {

@@ -28,11 +28,19 @@ export async function clusterFacts(
   signal: AbortSignal,
 ): Promise<{ simulated: boolean; gpuNodesOnly: boolean; openShift: boolean }> {
   const [nodes, groups] = await Promise.all([optional(api, 'Node', signal), discover(api, [openShiftGroup], signal)])
-  return { simulated: isSimulated(nodes), gpuNodesOnly: onlyGpuNodes(nodes, accelerator), openShift: isOpenShift(groups.map(g => g.group)) }
+  return {
+    simulated: isSimulated(nodes),
+    gpuNodesOnly: onlyGpuNodes(nodes, accelerator),
+    openShift: isOpenShift(groups.map(g => g.group)),
+  }
 }
 
 /** Reads a cluster-scoped list that is optional: without the right to it the answer is undefined. */
-async function optional(api: Api, kind: 'Node' | 'StorageClass' | 'GatewayClass', signal: AbortSignal): Promise<KubeObject[] | undefined> {
+async function optional(
+  api: Api,
+  kind: 'Node' | 'StorageClass' | 'GatewayClass',
+  signal: AbortSignal,
+): Promise<KubeObject[] | undefined> {
   try {
     return (await list(api, kind, undefined, { signal })).items
   } catch (error) {
@@ -52,7 +60,13 @@ export async function namespaceExists(api: Api, name: string, signal: AbortSigna
 }
 
 /** Fails with PREFLIGHT when the identity lacks rights of this mode, naming all of them, before anything is changed. */
-export async function checkRights(api: Api, mode: ReviewMode, namespaces: readonly string[], signal: AbortSignal, log: Log): Promise<void> {
+export async function checkRights(
+  api: Api,
+  mode: ReviewMode,
+  namespaces: readonly string[],
+  signal: AbortSignal,
+  log: Log,
+): Promise<void> {
   const reviews = [...new Set(namespaces)].flatMap(ns => neededReviews(mode, ns))
   const lacking = await missingRights(api, reviews, signal, log)
   if (lacking.length === 0) return
@@ -94,10 +108,14 @@ export async function standupPreflight(
   ])
   const lacking = missing(groups, gatewayClasses, request.gatewayClass)
   if (lacking.length > 0) throw platformFailure(lacking)
-  if (nodes === undefined) log.warning('Nodes cannot be listed with these rights: GPU label and capacity are not checked.')
+  if (nodes === undefined)
+    log.warning('Nodes cannot be listed with these rights: GPU label and capacity are not checked.')
   const accelerator = pickAccelerator(nodes, request.accelerator)
   if (nodes !== undefined) {
-    const pods = await list(api, 'Pod', undefined, { fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed', signal })
+    const pods = await list(api, 'Pod', undefined, {
+      fieldSelector: 'status.phase!=Succeeded,status.phase!=Failed',
+      signal,
+    })
       .then(r => r.items)
       .catch(error => {
         if (isForbidden(error)) return undefined

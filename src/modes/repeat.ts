@@ -2,16 +2,16 @@ import { createReadStream } from 'node:fs'
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Api } from '../cluster/api.ts'
-import { exec } from '../cluster/exec.ts'
 import { podEvidence } from '../cluster/diagnose.ts'
+import { exec } from '../cluster/exec.ts'
 import { fetchFolder } from '../cluster/files.ts'
 import { wholeLog } from '../cluster/logs.ts'
 import { isOurs, remove, waitUntilGone } from '../cluster/objects.ts'
 import { Observer, type View } from '../cluster/observer.ts'
 import { collectionPath, kindOf } from '../cluster/resources.ts'
 import { asFailure, UserError } from '../errors.ts'
-import { harnessObjects } from '../harness/pod.ts'
 import { parseReport } from '../harness/parse.ts'
+import { harnessObjects } from '../harness/pod.ts'
 import { renderProfile } from '../harness/profiles.ts'
 import { type ReducedReport, readReport } from '../harness/report-reader.ts'
 import type { RunInputs } from '../inputs.ts'
@@ -66,11 +66,17 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
         const event = toWatchEvent(change, context.stack!.decode)
         if (event !== undefined) events.push(event)
       }
-      await Promise.all([stackWatch.watch('Deployment', { labelSelector, onChange }), stackWatch.watch('Pod', { labelSelector, onChange })])
+      await Promise.all([
+        stackWatch.watch('Deployment', { labelSelector, onChange }),
+        stackWatch.watch('Pod', { labelSelector, onChange }),
+      ])
       images = imagesOf(stackWatch.view, context.stack.decode)
     }
     const pods = await createPods(context, index, created)
-    await Promise.all([harness.watch('Pod', { labelSelector: `llm-d.ai/bench-run=${session.runId}` }), harness.watch('Event')])
+    await Promise.all([
+      harness.watch('Pod', { labelSelector: `llm-d.ai/bench-run=${session.runId}` }),
+      harness.watch('Event'),
+    ])
     log.info(`repeat ${index}: seed ${seed}, pod(s) ${pods.map(p => p.metadata.name).join(', ')}`)
     const progress = startProgress(context, index)
     let exits: number[]
@@ -91,7 +97,9 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
     })
     steps = parsed.flatMap(p => p.steps)
     guidellmVersion = parsed[0]?.guidellmVersion
-    log.info(`repeat ${index}: ${steps.map(s => `${s.rate} req/s ${s.totals.successful} ok ${s.totals.incomplete} cut ${s.totals.errored} err`).join(', ')}`)
+    log.info(
+      `repeat ${index}: ${steps.map(s => `${s.rate} req/s ${s.totals.successful} ok ${s.totals.incomplete} cut ${s.totals.errored} err`).join(', ')}`,
+    )
   } catch (error) {
     if (signal.aborted) throw error
     failure = asFailure(error)
@@ -126,7 +134,12 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
   for (let i = 1; i <= inputs.parallelism; i++) {
     // Decision 7: pod j of a parallel run uses seed + 1000 j + repeat.
     const seed = inputs.seed + index + 1000 * (i - 1)
-    const rendered = renderProfile(context.template, { target: context.target, model: context.model, name: context.profileName }, inputs.workloadOverrides, { seed })
+    const rendered = renderProfile(
+      context.template,
+      { target: context.target, model: context.model, name: context.profileName },
+      inputs.workloadOverrides,
+      { seed },
+    )
     const objects = harnessObjects({
       namespace: inputs.namespace.harness,
       stack: context.stack?.stack ?? `endpoint-${session.runId}`,
@@ -147,7 +160,10 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
       resultsDir: resultsDir(session, index, i),
     })
     for (const object of objects) {
-      const made = await api.request<KubeObject>('POST', collectionPath(kindOf(object), object.metadata.namespace), { body: object, signal: session.signal })
+      const made = await api.request<KubeObject>('POST', collectionPath(kindOf(object), object.metadata.namespace), {
+        body: object,
+        signal: session.signal,
+      })
       created.push({ ...made, apiVersion: object.apiVersion, kind: object.kind })
       if (object.kind === 'Pod') pods.push({ ...made, apiVersion: 'v1', kind: 'Pod' })
     }
@@ -155,14 +171,16 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
   return pods
 }
 
-const resultsDir = (session: Session<RunInputs>, index: number, i: number): string => `/requests/guidellm_${session.runId}-r${index}_${i}`
+const resultsDir = (session: Session<RunInputs>, index: number, i: number): string =>
+  `/requests/guidellm_${session.runId}-r${index}_${i}`
 
 interface ContainerState {
   name: string
   state?: { running?: unknown; terminated?: { exitCode: number; reason?: string } }
 }
 const containerState = (pod: KubeObject | undefined, name: string): ContainerState['state'] =>
-  (pod?.status as { containerStatuses?: ContainerState[] } | undefined)?.containerStatuses?.find(c => c.name === name)?.state
+  (pod?.status as { containerStatuses?: ContainerState[] } | undefined)?.containerStatuses?.find(c => c.name === name)
+    ?.state
 
 /** Waits for the end of the harness container; its exit code comes from the pod's status, never from a log line. */
 async function waitFinished(context: RepeatContext, observer: Observer, pod: KubeObject): Promise<number> {
@@ -180,10 +198,15 @@ async function waitFinished(context: RepeatContext, observer: Observer, pod: Kub
         }
         const ended = containerState(live, 'harness')?.terminated
         if (ended !== undefined) return ended.exitCode
-        const events = view.list('Event').filter(e => (e.involvedObject as { name?: string } | undefined)?.name === name)
+        const events = view
+          .list('Event')
+          .filter(e => (e.involvedObject as { name?: string } | undefined)?.name === name)
         const verdict = readiness(live, { pods: [live], events })
         if (verdict.state === 'failed' && (verdict.code !== 'GPU_SHORTAGE' || tooLong(live))) {
-          throw new UserError('HARNESS', `The harness pod ${name} cannot run.`, { why: verdict.why, next: verdict.next })
+          throw new UserError('HARNESS', `The harness pod ${name} cannot run.`, {
+            why: verdict.why,
+            next: verdict.next,
+          })
         }
         return undefined
       },
@@ -199,15 +222,25 @@ async function waitFinished(context: RepeatContext, observer: Observer, pod: Kub
   } catch (error) {
     if (session.signal.aborted || !(error instanceof UserError)) throw error
     const f = error.failure
-    throw new UserError(f.code, f.what, { why: f.why, next: f.next, evidence: [...f.evidence, ...(await podEvidence(api, pod))] })
+    throw new UserError(f.code, f.what, {
+      why: f.why,
+      next: f.next,
+      evidence: [...f.evidence, ...(await podEvidence(api, pod))],
+    })
   }
 }
 
 const unschedulableMs = 60_000
-const tooLong = (pod: KubeObject): boolean => Date.now() - Date.parse(pod.metadata.creationTimestamp ?? '') > unschedulableMs
+const tooLong = (pod: KubeObject): boolean =>
+  Date.now() - Date.parse(pod.metadata.creationTimestamp ?? '') > unschedulableMs
 
 /** Harness clock minus runner clock, halving the round trip; undefined when it could not be measured. */
-async function measureClock(context: RepeatContext, observer: Observer, pod: KubeObject, signal: AbortSignal): Promise<number | undefined> {
+async function measureClock(
+  context: RepeatContext,
+  observer: Observer,
+  pod: KubeObject,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   const { name } = pod.metadata
   try {
     await observer.until(view => (containerState(view.get('Pod', name), 'results')?.running ? true : undefined), {
@@ -216,13 +249,18 @@ async function measureClock(context: RepeatContext, observer: Observer, pod: Kub
     })
     let text = ''
     const before = Date.now()
-    await exec(context.api, { namespace: pod.metadata.namespace!, pod: name, container: 'results' }, ['date', '+%s.%N'], {
-      signal,
-      timeoutMs: 10_000,
-      onStdout: chunk => {
-        text += chunk.toString('utf8')
+    await exec(
+      context.api,
+      { namespace: pod.metadata.namespace!, pod: name, container: 'results' },
+      ['date', '+%s.%N'],
+      {
+        signal,
+        timeoutMs: 10_000,
+        onStdout: chunk => {
+          text += chunk.toString('utf8')
+        },
       },
-    })
+    )
     const after = Date.now()
     const theirs = Number.parseFloat(text) * 1000
     return Number.isFinite(theirs) ? Math.round(theirs - (before + after) / 2) : undefined
@@ -239,11 +277,20 @@ interface Collected {
 }
 
 /** Fetches a pod's folder and puts the files, renamed and stripped of prompts, where the artifact is made from. */
-async function collect(context: RepeatContext, index: number, i: number, of: number, pod: KubeObject): Promise<Collected> {
+async function collect(
+  context: RepeatContext,
+  index: number,
+  i: number,
+  of: number,
+  pod: KubeObject,
+): Promise<Collected> {
   const { api, session, resultsFolder } = context
   const folder = path.join(session.out, 'raw', `r${index}-${i}`)
   const target = { namespace: pod.metadata.namespace!, pod: pod.metadata.name, container: 'results' }
-  const files = await fetchFolder(api, target, resultsDir(session, index, i), folder, { signal: session.signal, log: session.log })
+  const files = await fetchFolder(api, target, resultsDir(session, index, i), folder, {
+    signal: session.signal,
+    log: session.log,
+  })
   const slug = `${fileSlug(context, index)}${of > 1 ? `.${i}` : ''}`
   const results = path.join(resultsFolder, `r${index}`, 'results')
   const analysis = path.join(resultsFolder, `r${index}`, 'analysis')
@@ -279,12 +326,20 @@ async function reduce(file: string): Promise<Collected['report']> {
   }
 }
 
-async function harnessFailed(context: RepeatContext, pod: KubeObject, exitCode: number, collected: readonly Collected[]): Promise<UserError> {
+async function harnessFailed(
+  context: RepeatContext,
+  pod: KubeObject,
+  exitCode: number,
+  collected: readonly Collected[],
+): Promise<UserError> {
   const lines: string[] = []
   for (const { folder } of collected) {
     for (const name of ['stderr.log', 'stdout.log']) {
       const text = await readFile(path.join(folder, name), 'utf8').catch(() => '')
-      const tail = text.split('\n').filter(l => l.trim() !== '').slice(-10)
+      const tail = text
+        .split('\n')
+        .filter(l => l.trim() !== '')
+        .slice(-10)
       if (tail.length > 0) lines.push(`last lines of ${name}:`, ...tail)
     }
   }
@@ -298,14 +353,23 @@ async function harnessFailed(context: RepeatContext, pod: KubeObject, exitCode: 
 /** `<model>.<namespace>.<leg>.<profile>.r<k>`, safe in a file name (B70). */
 function fileSlug(context: RepeatContext, index: number): string {
   const { session } = context
-  const part = (text: string) => text.replace(/[^A-Za-z0-9-]+/g, '-').replace(/^-+|-+$/g, '').slice(0, 60)
-  return [context.model, session.inputs.namespace.model, session.leg, context.profileName].map(part).concat(`r${index}`).join('.')
+  const part = (text: string) =>
+    text
+      .replace(/[^A-Za-z0-9-]+/g, '-')
+      .replace(/^-+|-+$/g, '')
+      .slice(0, 60)
+  return [context.model, session.inputs.namespace.model, session.leg, context.profileName]
+    .map(part)
+    .concat(`r${index}`)
+    .join('.')
 }
 
 function imagesOf(view: View, decode: string): Record<string, { reference: string; imageID?: string }> {
   const images: Record<string, { reference: string; imageID?: string }> = {}
   for (const pod of view.list('Pod').filter(p => p.metadata.name.startsWith(decode))) {
-    const status = pod.status as { containerStatuses?: ImageStatus[]; initContainerStatuses?: ImageStatus[] } | undefined
+    const status = pod.status as
+      | { containerStatuses?: ImageStatus[]; initContainerStatuses?: ImageStatus[] }
+      | undefined
     for (const c of [...(status?.containerStatuses ?? []), ...(status?.initContainerStatuses ?? [])]) {
       images[c.name] = { reference: c.image, ...(c.imageID ? { imageID: c.imageID } : {}) }
     }
@@ -323,7 +387,9 @@ function startProgress(context: RepeatContext, index: number): NodeJS.Timeout {
   const started = Date.now()
   return setInterval(() => {
     const seconds = Math.round((Date.now() - started) / 1000)
-    context.session.log.info(`repeat ${index}: ${seconds} s elapsed of about ${Math.round(context.waitMs / 1000)} s at most`)
+    context.session.log.info(
+      `repeat ${index}: ${seconds} s elapsed of about ${Math.round(context.waitMs / 1000)} s at most`,
+    )
   }, progressMs).unref()
 }
 
@@ -331,13 +397,15 @@ function startProgress(context: RepeatContext, index: number): NodeJS.Timeout {
 async function removeAll(api: Api, created: readonly KubeObject[], log: Session<unknown>['log']): Promise<void> {
   const signal = AbortSignal.timeout(6000)
   await Promise.all(
-    created.filter(o => isOurs(o)).map(async object => {
-      try {
-        await remove(api, object, { signal, graceSeconds: 1 })
-        await waitUntilGone(api, object, signal)
-      } catch (error) {
-        log.warning(`${object.kind} ${object.metadata.name} may still be there: ${(error as Error).message}`)
-      }
-    }),
+    created
+      .filter(o => isOurs(o))
+      .map(async object => {
+        try {
+          await remove(api, object, { signal, graceSeconds: 1 })
+          await waitUntilGone(api, object, signal)
+        } catch (error) {
+          log.warning(`${object.kind} ${object.metadata.name} may still be there: ${(error as Error).message}`)
+        }
+      }),
   )
 }

@@ -14,7 +14,7 @@ import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
 import { type RepeatContext, runRepeat } from './repeat.ts'
-import { findInventory, noStack, openCluster, type Outcome, type Session, Timings } from './session.ts'
+import { findInventory, noStack, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { checkAnswer } from './smoke.ts'
 
 /** Added to the planned load time of one repeat for pod start, tokenizer, drain and report. */
@@ -54,17 +54,30 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     const facts = await clusterFacts(api, stack?.accelerator, signal)
     simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
-    const target = await timings.measure('endpoint', () => log.group('Endpoint', () => findEndpoint(api, session, stack, facts.openShift)))
+    const target = await timings.measure('endpoint', () =>
+      log.group('Endpoint', () => findEndpoint(api, session, stack, facts.openShift)),
+    )
     const model = target.model
     const template = await templateOf(session)
-    const rendered = renderProfile(template, { target: target.url, model, name: profileName(inputs.workload) }, inputs.workloadOverrides, { seed: inputs.seed })
+    const rendered = renderProfile(
+      template,
+      { target: target.url, model, name: profileName(inputs.workload) },
+      inputs.workloadOverrides,
+      { seed: inputs.seed },
+    )
     workload = rendered.profile
     const seconds = plannedSeconds(workload)
     log.info(
       `plan: ${inputs.repeats} repeats of ${workload.rates.length} rates (${workload.rates.join(', ')} req/s) x ${workload.secondsPerRate} s = at least ${Math.ceil((seconds * inputs.repeats) / 60)} min of load`,
     )
     session.touch()
-    if (found) await extendExpiry(api, found.inventory, Date.now() / 1000 + (seconds + repeatOverheadSeconds) * inputs.repeats + 3600, session)
+    if (found)
+      await extendExpiry(
+        api,
+        found.inventory,
+        Date.now() / 1000 + (seconds + repeatOverheadSeconds) * inputs.repeats + 3600,
+        session,
+      )
     await mkdir(resultsFolder, { recursive: true })
     const hfSecret = await hasToken(api, inputs.namespace.harness, signal)
     const context: RepeatContext = {
@@ -82,7 +95,9 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       openShift: facts.openShift,
     }
     for (let index = 1; index <= inputs.repeats; index++) {
-      const repeat = await timings.measure('load', () => log.group(`Repeat ${index} of ${inputs.repeats}`, () => runRepeat(context, index)))
+      const repeat = await timings.measure('load', () =>
+        log.group(`Repeat ${index} of ${inputs.repeats}`, () => runRepeat(context, index)),
+      )
       repeats.push(repeat)
       await writeLeg(session, document())
       signal.throwIfAborted()
@@ -90,11 +105,18 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     const failure = repeatsFailure(repeats)
     const leg = document(failure)
     await writeLeg(session, leg)
-    return { outputs: outputsOf(session, target.url, resultsFolder), leg, resultsFolder, ...(failure ? { failure } : {}) }
+    return {
+      outputs: outputsOf(session, target.url, resultsFolder),
+      leg,
+      resultsFolder,
+      ...(failure ? { failure } : {}),
+    }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'running the benchmark'))
     if (inputs.keepOnFailure !== 'none' && stack !== undefined && !signal.aborted) {
-      await mergePatch(api, 'ConfigMap', inputs.namespace.model, inventoryName, { metadata: { annotations: { 'llm-d.ai/bench-keep': inputs.keepOnFailure } } }).catch(() => undefined)
+      await mergePatch(api, 'ConfigMap', inputs.namespace.model, inventoryName, {
+        metadata: { annotations: { 'llm-d.ai/bench-keep': inputs.keepOnFailure } },
+      }).catch(() => undefined)
     }
     const leg = document(failure)
     await writeLeg(session, leg)
@@ -113,9 +135,16 @@ const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder:
 /** B77: nothing is created; the profile is rendered against a mock target. */
 async function planOnly(session: Session<RunInputs>): Promise<Outcome> {
   const { inputs, log } = session
-  const rendered = renderProfile(await templateOf(session), { target: 'http://mock:1234', model: inputs.model, name: profileName(inputs.workload) }, inputs.workloadOverrides, { seed: inputs.seed })
+  const rendered = renderProfile(
+    await templateOf(session),
+    { target: 'http://mock:1234', model: inputs.model, name: profileName(inputs.workload) },
+    inputs.workloadOverrides,
+    { seed: inputs.seed },
+  )
   await writeFile(path.join(session.out, 'plan.yaml'), rendered.yaml)
-  log.info(`dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`)
+  log.info(
+    `dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`,
+  )
   return { outputs: { endpoint: 'http://mock:1234', 'plan-path': path.join(session.out, 'plan.yaml') } }
 }
 
@@ -131,17 +160,30 @@ async function templateOf(session: Session<RunInputs>): Promise<string> {
   try {
     return await readFile(path.resolve(session.env.GITHUB_WORKSPACE ?? process.cwd(), workload), 'utf8')
   } catch (cause) {
-    throw new UserError('INPUT', `The workload profile ${JSON.stringify(workload)} is neither built in nor a readable file.`, {
-      why: (cause as Error).message,
-      next: `Write one of ${Object.keys(builtInProfiles).join(', ')}, or the path of a YAML file in the checked-out repository.`,
-      cause,
-    })
+    throw new UserError(
+      'INPUT',
+      `The workload profile ${JSON.stringify(workload)} is neither built in nor a readable file.`,
+      {
+        why: (cause as Error).message,
+        next: `Write one of ${Object.keys(builtInProfiles).join(', ')}, or the path of a YAML file in the checked-out repository.`,
+        cause,
+      },
+    )
   }
 }
 
-async function findEndpoint(api: Api, session: Session<RunInputs>, stack: Inventory | undefined, openShift: boolean): Promise<{ url: string; model: string }> {
+async function findEndpoint(
+  api: Api,
+  session: Session<RunInputs>,
+  stack: Inventory | undefined,
+  openShift: boolean,
+): Promise<{ url: string; model: string }> {
   const { inputs, log, signal } = session
-  const url = await endpointOf(api, inputs.endpoint, { namespace: inputs.namespace.model, ...(stack ? { gateway: stack.gateway } : {}), signal })
+  const url = await endpointOf(api, inputs.endpoint, {
+    namespace: inputs.namespace.model,
+    ...(stack ? { gateway: stack.gateway } : {}),
+    signal,
+  })
   const [answer] = await probe(api, [{ url }], {
     namespace: inputs.namespace.harness,
     stack: stack?.stack ?? `endpoint-${session.runId}`,
@@ -177,10 +219,22 @@ async function hasToken(api: Api, namespace: string, signal: AbortSignal): Promi
 }
 
 /** The stack must not expire while it is being measured: planned end plus one hour. */
-async function extendExpiry(api: Api, stack: Inventory, endSeconds: number, session: Session<RunInputs>): Promise<void> {
+async function extendExpiry(
+  api: Api,
+  stack: Inventory,
+  endSeconds: number,
+  session: Session<RunInputs>,
+): Promise<void> {
   const until = Math.ceil(endSeconds)
   if (until <= stack.expiresEpochSeconds) return
-  await mergePatch(api, 'ConfigMap', session.inputs.namespace.model, inventoryName, { metadata: { annotations: { [expiresAnnotation]: String(until) } } }, session.signal)
+  await mergePatch(
+    api,
+    'ConfigMap',
+    session.inputs.namespace.model,
+    inventoryName,
+    { metadata: { annotations: { [expiresAnnotation]: String(until) } } },
+    session.signal,
+  )
 }
 
 /** The run fails when a repeat failed; what was measured is published all the same. */

@@ -2,13 +2,13 @@ import { Api } from '../cluster/api.ts'
 import { type KubeconfigSource, loadKubeconfig } from '../cluster/config.ts'
 import { connect } from '../cluster/discover.ts'
 import { get } from '../cluster/objects.ts'
+import type { Failure } from '../errors.ts'
 import { UserError } from '../errors.ts'
 import type { GithubContext } from '../github/event.ts'
 import type { Log } from '../log.ts'
 import type { LegDocument } from '../results/schema.ts'
-import { inventoryName, type KubeObject } from '../stack/kube.ts'
 import { type Inventory, readInventory } from '../stack/inventory.ts'
-import type { Failure } from '../errors.ts'
+import { inventoryName, type KubeObject } from '../stack/kube.ts'
 
 /** The world as a mode sees it. Everything that waits takes `signal`. */
 export interface Session<I> {
@@ -54,7 +54,11 @@ export async function openCluster(
 }
 
 /** The inventory of the stack in a namespace, checked; undefined when there is no stack. */
-export async function findInventory(api: Api, namespace: string, signal: AbortSignal): Promise<{ object: KubeObject; inventory: Inventory } | undefined> {
+export async function findInventory(
+  api: Api,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<{ object: KubeObject; inventory: Inventory } | undefined> {
   const object = await get(api, 'ConfigMap', namespace, inventoryName, signal)
   return object === undefined ? undefined : { object, inventory: readInventory(object) }
 }

@@ -13,8 +13,16 @@ const servingPort = 8000
  * Asks every decode pod and the gateway, from inside the cluster, for the model, and the gateway for one completion.
  * @throws UserError SMOKE naming the endpoint and both model ids.
  */
-export async function smokeTest(api: Api, spec: StackSpec, endpoint: string, session: Pick<Session<unknown>, 'signal' | 'log' | 'runId'>): Promise<void> {
-  const { items } = await list(api, 'Pod', spec.namespace, { labelSelector: `llm-d.ai/model=${spec.label},llm-d.ai/role=decode`, signal: session.signal })
+export async function smokeTest(
+  api: Api,
+  spec: StackSpec,
+  endpoint: string,
+  session: Pick<Session<unknown>, 'signal' | 'log' | 'runId'>,
+): Promise<void> {
+  const { items } = await list(api, 'Pod', spec.namespace, {
+    labelSelector: `llm-d.ai/model=${spec.label},llm-d.ai/role=decode`,
+    signal: session.signal,
+  })
   const pods = items
     .filter(p => p.metadata.deletionTimestamp === undefined)
     .map(p => ({ name: p.metadata.name, ip: (p.status as { podIP?: string } | undefined)?.podIP }))
@@ -62,11 +70,15 @@ export function checkAnswer(answer: ProbeAnswer, model: string, who: string): vo
     })
   }
   if (!answer.models.includes(model)) {
-    throw new UserError('SMOKE', `The endpoint of ${who} serves ${answer.models.join(', ') || 'no model'} instead of ${model}.`, {
-      why: 'The model server was started with another name, or the address belongs to another stack.',
-      next: 'Check the input `model` and the arguments of the vllm container in plan.yaml.',
-      evidence,
-    })
+    throw new UserError(
+      'SMOKE',
+      `The endpoint of ${who} serves ${answer.models.join(', ') || 'no model'} instead of ${model}.`,
+      {
+        why: 'The model server was started with another name, or the address belongs to another stack.',
+        next: 'Check the input `model` and the arguments of the vllm container in plan.yaml.',
+        evidence,
+      },
+    )
   }
   const { completion } = answer
   if (completion !== undefined && (completion.status !== 200 || completion.text === undefined)) {

@@ -2,8 +2,8 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { stringify } from 'yaml'
 import type { Api } from '../cluster/api.ts'
-import { applyStack, refuseForeign } from '../cluster/apply.ts'
 import { explainApiError, isForbidden } from '../cluster/api-error.ts'
+import { applyStack, refuseForeign } from '../cluster/apply.ts'
 import { wholeLog } from '../cluster/logs.ts'
 import { list, mergePatch, remove } from '../cluster/objects.ts'
 import { Observer } from '../cluster/observer.ts'
@@ -20,7 +20,7 @@ import type { StackSpec } from '../stack/spec.ts'
 import { redact, stackObjects } from '../stack/stack.ts'
 import { legDocument } from './leg.ts'
 import { standupPreflight } from './preflight.ts'
-import { findInventory, openCluster, type Outcome, type Session, Timings } from './session.ts'
+import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { smokeTest } from './smoke.ts'
 
 /**
@@ -87,7 +87,11 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
       if (inputs.keepOnFailure !== 'none') await markKept(api, spec, inputs.keepOnFailure)
     }
     const outputs = spec === undefined ? {} : baseOutputs(session, spec)
-    return { outputs, failure, leg: legDocument(session, { stage: 'standup', failure, timings: timings.seconds, ...(spec ? { spec } : {}) }) }
+    return {
+      outputs,
+      failure,
+      leg: legDocument(session, { stage: 'standup', failure, timings: timings.seconds, ...(spec ? { spec } : {}) }),
+    }
   } finally {
     await api.close()
   }
@@ -120,14 +124,20 @@ async function writePlan(session: Session<StandupInputs>, objects: readonly Kube
   await writeFile(path.join(session.out, 'images.txt'), `${images.join('\n')}\n`)
   const kinds = new Map<string, number>()
   for (const o of objects) kinds.set(o.kind, (kinds.get(o.kind) ?? 0) + 1)
-  session.log.info(`plan: ${objects.length} objects (${[...kinds].map(([k, n]) => (n > 1 ? `${n} ${k}` : k)).join(', ')})`)
+  session.log.info(
+    `plan: ${objects.length} objects (${[...kinds].map(([k, n]) => (n > 1 ? `${n} ${k}` : k)).join(', ')})`,
+  )
 }
 
 /** Without a cluster the plan comes from the inputs alone: what preflight would have seen is left open. */
 async function planFromInputs(session: Session<StandupInputs>): Promise<Outcome> {
   const { inputs, log } = session
   const accelerator = inputs.accelerator === 'auto' ? undefined : inputs.accelerator
-  const spec = buildSpec(inputs, { accelerator, storageClass: inputs.storageClass, gated: inputs.hfToken !== undefined })
+  const spec = buildSpec(inputs, {
+    accelerator,
+    storageClass: inputs.storageClass,
+    gated: inputs.hfToken !== undefined,
+  })
   await writePlan(session, withInventory(spec, session, false))
   log.info('dry run without a cluster: GPU label and default storage class are not known here and are left out')
   return { outputs: baseOutputs(session, spec) }
@@ -168,26 +178,56 @@ async function waitForStack(api: Api, spec: StackSpec, session: Session<StandupI
   const observer = new Observer(api, spec.namespace, log, signal)
   const labelSelector = `${stackLabel}=${spec.stack}`
   const n = names(spec)
-  const wait = (kind: Parameters<typeof waitReady>[2]['kind'], name: string, timeoutMs: number, code: 'GATEWAY' | 'MODEL_LOAD' | 'MODEL_DOWNLOAD', next: string) =>
-    waitReady(api, observer, { kind, name, timeoutMs, code, next }, { patience: { scheduleMs: inputs.timeouts.scheduleMs }, signal, log })
+  const wait = (
+    kind: Parameters<typeof waitReady>[2]['kind'],
+    name: string,
+    timeoutMs: number,
+    code: 'GATEWAY' | 'MODEL_LOAD' | 'MODEL_DOWNLOAD',
+    next: string,
+  ) =>
+    waitReady(
+      api,
+      observer,
+      { kind, name, timeoutMs, code, next },
+      { patience: { scheduleMs: inputs.timeouts.scheduleMs }, signal, log },
+    )
   const { downloadMs, readyMs, gatesMs } = inputs.timeouts
   const gateway = 'Look at the conditions of the Gateway and the HTTPRoute, and at the log of istiod.'
   try {
     await Promise.all([
-      ...(['Pod', 'Deployment', 'Job', 'Gateway', 'HTTPRoute', 'InferencePool', 'PersistentVolumeClaim'] as const).map(kind => observer.watch(kind, { labelSelector })),
+      ...(['Pod', 'Deployment', 'Job', 'Gateway', 'HTTPRoute', 'InferencePool', 'PersistentVolumeClaim'] as const).map(
+        kind => observer.watch(kind, { labelSelector }),
+      ),
       observer.watch('ReplicaSet', { labelSelector }),
       observer.watch('Event'),
     ])
-    const download = spec.source.kind === 'pvc' ? wait('Job', n.downloadJob, downloadMs, 'MODEL_DOWNLOAD', 'Raise `timeouts.download`, or look at the log of the download pod.') : undefined
+    const download =
+      spec.source.kind === 'pvc'
+        ? wait(
+            'Job',
+            n.downloadJob,
+            downloadMs,
+            'MODEL_DOWNLOAD',
+            'Raise `timeouts.download`, or look at the log of the download pod.',
+          )
+        : undefined
     const waits = [
-      spec.source.kind === 'pvc' ? wait('PersistentVolumeClaim', n.modelClaim, downloadMs, 'MODEL_DOWNLOAD', 'Look at the events of the claim.') : undefined,
+      spec.source.kind === 'pvc'
+        ? wait('PersistentVolumeClaim', n.modelClaim, downloadMs, 'MODEL_DOWNLOAD', 'Look at the events of the claim.')
+        : undefined,
       download,
       wait('Gateway', n.gateway, gatesMs, 'GATEWAY', gateway),
       wait('HTTPRoute', n.route, gatesMs, 'GATEWAY', gateway),
       wait('InferencePool', n.pool, gatesMs, 'GATEWAY', gateway),
       wait('Deployment', n.scheduler, gatesMs, 'GATEWAY', 'Look at the log of the endpoint picker.'),
       // The server's own time starts when its weights are there.
-      wait('Deployment', n.decode, readyMs + (download === undefined ? 0 : downloadMs), 'MODEL_LOAD', 'Raise `timeouts.ready`, or look at the log of the vllm container.'),
+      wait(
+        'Deployment',
+        n.decode,
+        readyMs + (download === undefined ? 0 : downloadMs),
+        'MODEL_LOAD',
+        'Raise `timeouts.ready`, or look at the log of the vllm container.',
+      ),
     ].filter(w => w !== undefined)
     await Promise.all(waits)
     const live = observer.view.get('Gateway', n.gateway)
@@ -200,7 +240,8 @@ async function waitForStack(api: Api, spec: StackSpec, session: Session<StandupI
 
 /** `http://host` with the port of the listener, from the Gateway's own status. */
 export function gatewayEndpoint(gateway: KubeObject | undefined, spec: { namespace: string }): string {
-  const addresses = (gateway?.status as { addresses?: { type?: string; value?: string }[] } | undefined)?.addresses ?? []
+  const addresses =
+    (gateway?.status as { addresses?: { type?: string; value?: string }[] } | undefined)?.addresses ?? []
   const value = addresses.find(a => a.type === 'Hostname')?.value ?? addresses[0]?.value
   if (gateway === undefined || value === undefined || value === '') {
     throw new UserError('GATEWAY', `The Gateway in namespace ${spec.namespace} has no address.`, {
@@ -215,10 +256,17 @@ export function gatewayEndpoint(gateway: KubeObject | undefined, spec: { namespa
 /** What a maintainer wants to read after the stack is gone: the servers' logs, in the out folder. */
 async function saveServerLogs(api: Api, spec: StackSpec, session: Session<StandupInputs>): Promise<void> {
   const signal = AbortSignal.any([session.signal, AbortSignal.timeout(20_000)])
-  const { items } = await list(api, 'Pod', spec.namespace, { labelSelector: `${stackLabel}=${spec.stack},llm-d.ai/role=decode`, signal })
+  const { items } = await list(api, 'Pod', spec.namespace, {
+    labelSelector: `${stackLabel}=${spec.stack},llm-d.ai/role=decode`,
+    signal,
+  })
   await Promise.all(
     items.map(async pod => {
-      const text = await wholeLog(api, { namespace: spec.namespace, pod: pod.metadata.name, container: 'vllm' }, signal).catch(() => undefined)
+      const text = await wholeLog(
+        api,
+        { namespace: spec.namespace, pod: pod.metadata.name, container: 'vllm' },
+        signal,
+      ).catch(() => undefined)
       if (text !== undefined) await writeFile(path.join(session.out, `${pod.metadata.name}.vllm.log`), text)
     }),
   )
@@ -240,5 +288,7 @@ async function releaseGpus(api: Api, spec: StackSpec, log: Session<unknown>['log
 
 /** Post reads this: a failed stack is scaled to 0 (evidence) or left alone (all) until its expiry. */
 async function markKept(api: Api, spec: StackSpec, keep: 'evidence' | 'all'): Promise<void> {
-  await mergePatch(api, 'ConfigMap', spec.namespace, inventoryName, { metadata: { annotations: { [keepAnnotation]: keep } } }).catch(() => undefined)
+  await mergePatch(api, 'ConfigMap', spec.namespace, inventoryName, {
+    metadata: { annotations: { [keepAnnotation]: keep } },
+  }).catch(() => undefined)
 }

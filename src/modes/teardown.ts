@@ -8,7 +8,7 @@ import type { Inventory } from '../stack/inventory.ts'
 import { inventoryName, stackLabel } from '../stack/kube.ts'
 import { legDocument } from './leg.ts'
 import { checkRights } from './preflight.ts'
-import { findInventory, openCluster, type Outcome, type Session, Timings } from './session.ts'
+import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 
 /** Longest grace period of our pods plus time for volumes and finalizers. */
 export const goneTimeoutMs = 4 * 60_000
@@ -24,9 +24,19 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
   let stack: Inventory | undefined
   try {
     stack = await readStack(api, inputs.namespace.model, session)
-    const namespaces = [...new Set([inputs.namespace.model, inputs.namespace.harness, ...(stack ? [stack.harnessNamespace] : [])])]
+    const namespaces = [
+      ...new Set([inputs.namespace.model, inputs.namespace.harness, ...(stack ? [stack.harnessNamespace] : [])]),
+    ]
     await checkRights(api, 'teardown', namespaces, signal, log)
-    const request = { namespaces, stack: stack?.stack, deep: inputs.deep, purge: inputs.purge, timeoutMs: goneTimeoutMs, signal, log }
+    const request = {
+      namespaces,
+      stack: stack?.stack,
+      deep: inputs.deep,
+      purge: inputs.purge,
+      timeoutMs: goneTimeoutMs,
+      signal,
+      log,
+    }
     if (inputs.dryRun) {
       const failures: string[] = []
       const { listOwned } = await import('../cluster/remove.ts')
@@ -42,11 +52,21 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
       leftovers: String(removal.leftovers.length),
       ...(stack ? { stack: stack.stack } : {}),
     }
-    const leg = stack && legDocument(session, { stage: 'teardown', timings: timings.seconds, inventory: stack, leftovers: removal.leftovers, kept: removal.kept, ...(failure ? { failure } : {}) })
+    const leg =
+      stack &&
+      legDocument(session, {
+        stage: 'teardown',
+        timings: timings.seconds,
+        inventory: stack,
+        leftovers: removal.leftovers,
+        kept: removal.kept,
+        ...(failure ? { failure } : {}),
+      })
     return { outputs, ...(failure ? { failure } : {}), ...(leg ? { leg } : {}) }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'tearing the stack down'))
-    const leg = stack && legDocument(session, { stage: 'teardown', timings: timings.seconds, inventory: stack, failure })
+    const leg =
+      stack && legDocument(session, { stage: 'teardown', timings: timings.seconds, inventory: stack, failure })
     return { outputs: { namespace: inputs.namespace.model }, failure, ...(leg ? { leg } : {}) }
   } finally {
     await api.close()
@@ -54,14 +74,21 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
 }
 
 /** A broken inventory must not keep a stack alive: the label alone is enough to remove it. */
-async function readStack(api: Api, namespace: string, session: Pick<Session<unknown>, 'log' | 'signal'>): Promise<Inventory | undefined> {
+async function readStack(
+  api: Api,
+  namespace: string,
+  session: Pick<Session<unknown>, 'log' | 'signal'>,
+): Promise<Inventory | undefined> {
   try {
     const found = await findInventory(api, namespace, session.signal)
-    if (found === undefined) session.log.info(`no inventory in ${namespace}; looking for objects with our label ${stackLabel}`)
+    if (found === undefined)
+      session.log.info(`no inventory in ${namespace}; looking for objects with our label ${stackLabel}`)
     return found?.inventory
   } catch (error) {
     const live = await get(api, 'ConfigMap', namespace, inventoryName, session.signal)
-    session.log.warning(`the inventory of ${namespace} cannot be read (${(error as Error).message}); going by the label of its objects`)
+    session.log.warning(
+      `the inventory of ${namespace} cannot be read (${(error as Error).message}); going by the label of its objects`,
+    )
     if (live === undefined) throw error
     return undefined
   }
@@ -70,7 +97,8 @@ async function readStack(api: Api, namespace: string, session: Pick<Session<unkn
 function report(removal: Removal, log: Session<unknown>['log'], namespace: string): void {
   if (removal.deleted.length === 0) log.info(`nothing of ours to delete in ${namespace}`)
   else log.info(`deleted: ${[...removal.deleted].sort().join(', ')}`)
-  if (removal.kept.length > 0) log.info(`kept on purpose: ${[...removal.kept].sort().join(', ')} (deep: true deletes them)`)
+  if (removal.kept.length > 0)
+    log.info(`kept on purpose: ${[...removal.kept].sort().join(', ')} (deep: true deletes them)`)
   log.info(removal.leftovers.length === 0 ? 'left over: nothing' : `left over: ${removal.leftovers.join('; ')}`)
 }
 
@@ -82,7 +110,10 @@ function removalFailure(removal: Removal): Failure | undefined {
       removal.leftovers.length > 0
         ? `${removal.leftovers.length} object(s) of the stack are still there.`
         : `${removal.failures.length} request(s) of the teardown failed.`,
-    why: removal.leftovers.length > 0 ? `Still there: ${removal.leftovers.join('; ')}.` : removal.failures.join('; ').slice(0, 1000),
+    why:
+      removal.leftovers.length > 0
+        ? `Still there: ${removal.leftovers.join('; ')}.`
+        : removal.failures.join('; ').slice(0, 1000),
     next: 'Run mode: teardown again; an object that a finalizer holds needs its controller, or `kubectl edit` to remove the finalizer.',
     evidence: [...removal.leftovers, ...removal.failures].slice(0, 30),
   }

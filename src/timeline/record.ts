@@ -2,7 +2,10 @@ import type { WatchEvent } from '../results/schema.ts'
 import type { KubeObject } from '../stack/kube.ts'
 
 interface PodLike {
-  spec?: { nodeName?: string; containers?: { resources?: { requests?: Record<string, string>; limits?: Record<string, string> } }[] }
+  spec?: {
+    nodeName?: string
+    containers?: { resources?: { requests?: Record<string, string>; limits?: Record<string, string> } }[]
+  }
   status?: { phase?: string; conditions?: { type: string; status: string }[] }
 }
 interface DeploymentLike {
@@ -23,7 +26,15 @@ export function toWatchEvent(
   if (object.kind === 'Deployment') {
     if (name !== deployment) return undefined
     const { spec, status } = object as unknown as DeploymentLike
-    return { at, kind: 'Deployment', type, name, desired: spec?.replicas ?? 1, replicas: status?.replicas ?? 0, ready: status?.readyReplicas ?? 0 }
+    return {
+      at,
+      kind: 'Deployment',
+      type,
+      name,
+      desired: spec?.replicas ?? 1,
+      replicas: status?.replicas ?? 0,
+      ready: status?.readyReplicas ?? 0,
+    }
   }
   if (object.kind !== 'Pod' || object.metadata.labels?.['llm-d.ai/role'] !== 'decode') return undefined
   const { spec, status } = object as unknown as PodLike
@@ -41,7 +52,9 @@ export function toWatchEvent(
 }
 
 /** GPUs that a pod holds once it is bound: the sum over its containers, whatever the vendor. */
-export function podGpus(containers: readonly { resources?: { requests?: Record<string, string>; limits?: Record<string, string> } }[]): number {
+export function podGpus(
+  containers: readonly { resources?: { requests?: Record<string, string>; limits?: Record<string, string> } }[],
+): number {
   let gpus = 0
   for (const { resources } of containers) {
     for (const [key, amount] of Object.entries({ ...resources?.requests, ...resources?.limits })) {

@@ -9,9 +9,14 @@ import { bundle } from './run-action.ts'
 const exec = promisify(execFile)
 
 /** Runs the bundle as a command; never throws. */
-async function cli(args: readonly string[], env: Record<string, string> = {}): Promise<{ code: number; stdout: string; stderr: string }> {
+async function cli(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
   try {
-    const { stdout, stderr } = await exec(process.execPath, [bundle, ...args], { env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...env } })
+    const { stdout, stderr } = await exec(process.execPath, [bundle, ...args], {
+      env: { PATH: process.env.PATH ?? '', HOME: tmpdir(), ...env },
+    })
     return { code: 0, stdout, stderr }
   } catch (error) {
     const e = error as { code: number; stdout: string; stderr: string }
@@ -55,10 +60,29 @@ test('eight mistakes in one call are listed together and nothing is touched', as
   const file = path.join(await mkdtemp(path.join(tmpdir(), 'bench-action-cli-')), 'kubeconfig')
   await writeFile(file, 'clusters: []\n')
   const run = await cli(
-    ['standup', '--namespace', 'Bad_Name', '--replicas', 'two', '--ttl', 'soon', '--model', 'nope', '--wva', 'yes', '--lifetme', 'job', '--deep', 'true', '--accelerator', 'H100'],
+    [
+      'standup',
+      '--namespace',
+      'Bad_Name',
+      '--replicas',
+      'two',
+      '--ttl',
+      'soon',
+      '--model',
+      'nope',
+      '--wva',
+      'yes',
+      '--lifetme',
+      'job',
+      '--deep',
+      'true',
+      '--accelerator',
+      'H100',
+    ],
     { KUBECONFIG: file },
   )
   expect(run.code).toBe(1)
-  for (const input of ['namespace', 'replicas', 'ttl', 'model', 'wva', 'lifetme', 'deep', 'accelerator', 'kubeconfig']) expect(run.stderr).toContain(`\`${input}\``)
+  for (const input of ['namespace', 'replicas', 'ttl', 'model', 'wva', 'lifetme', 'deep', 'accelerator', 'kubeconfig'])
+    expect(run.stderr).toContain(`\`${input}\``)
   expect(run.stderr).toMatch(/did you mean `?lifetime/i)
 }, 30_000)

@@ -57,7 +57,10 @@ const standupCases: Case[] = [
     says: ['create deployments.apps in llm-d-bench', 'docs/rbac.md'],
     untouched: true,
     prepare: w => {
-      const token = w.sandbox.api.tokens.add({ name: 'limited', policy: r => !(r.verb === 'create' && r.resource === 'deployments') })
+      const token = w.sandbox.api.tokens.add({
+        name: 'limited',
+        policy: r => !(r.verb === 'create' && r.resource === 'deployments'),
+      })
       w.inputsOf.standup.kubeconfig = changed(w.sandbox.kubeconfig, { token })
     },
   },
@@ -103,25 +106,51 @@ const standupCases: Case[] = [
 ]
 
 describe('a failing cluster gives its code, evidence and a next step', () => {
-  test.each(standupCases)('standup: $name -> $code', async c => {
-    world = await startWorld({ ...(c.sandbox ? { sandbox: c.sandbox } : {}), ...(c.hubInCluster === undefined ? {} : { hubInCluster: c.hubInCluster }) })
-    await c.prepare?.(world)
-    const step = await world.main('standup', c.inputs)
-    expect(step.exitCode).toBe(1)
-    const text = `${step.stdout}\n${step.stderr}`
-    expect({ code: step.outputs['failure-code'], text: step.outputs['failure-code'] === c.code ? '' : text }).toEqual({ code: c.code, text: '' })
-    for (const piece of c.says) expect(text).toMatch(typeof piece === 'string' ? new RegExp(piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')) : piece)
-    if (c.untouched) expect(world.sandbox.api.store.list('configmaps', namespace).filter(o => o.metadata.labels?.['llm-d.ai/bench-stack'])).toEqual([])
-    if (!c.untouched) {
-      // B40: a failed standup says so in the comment and in the summary too.
-      expect(step.summary).toContain(c.code)
-      expect(world.github.comments().map(x => x.body).join()).toContain(c.code)
-    }
-  }, 120_000)
+  test.each(standupCases)(
+    'standup: $name -> $code',
+    async c => {
+      world = await startWorld({
+        ...(c.sandbox ? { sandbox: c.sandbox } : {}),
+        ...(c.hubInCluster === undefined ? {} : { hubInCluster: c.hubInCluster }),
+      })
+      await c.prepare?.(world)
+      const step = await world.main('standup', c.inputs)
+      expect(step.exitCode).toBe(1)
+      const text = `${step.stdout}\n${step.stderr}`
+      expect({ code: step.outputs['failure-code'], text: step.outputs['failure-code'] === c.code ? '' : text }).toEqual(
+        { code: c.code, text: '' },
+      )
+      for (const piece of c.says)
+        expect(text).toMatch(
+          typeof piece === 'string' ? new RegExp(piece.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')) : piece,
+        )
+      if (c.untouched)
+        expect(
+          world.sandbox.api.store
+            .list('configmaps', namespace)
+            .filter(o => o.metadata.labels?.['llm-d.ai/bench-stack']),
+        ).toEqual([])
+      if (!c.untouched) {
+        // B40: a failed standup says so in the comment and in the summary too.
+        expect(step.summary).toContain(c.code)
+        expect(
+          world.github
+            .comments()
+            .map(x => x.body)
+            .join(),
+        ).toContain(c.code)
+      }
+    },
+    120_000,
+  )
 
   test('standup: a volume that cannot be mounted -> MODEL_LOAD', async () => {
     world = await startWorld()
-    const step = await world.main('standup', { 'model-source': 'pvc://no-such-claim/models/x', 'model-cache-size': '', timeouts: 'ready: 20s\nschedule: 5s' })
+    const step = await world.main('standup', {
+      'model-source': 'pvc://no-such-claim/models/x',
+      'model-cache-size': '',
+      timeouts: 'ready: 20s\nschedule: 5s',
+    })
     expect(step.exitCode).toBe(1)
     expect(step.stdout).toMatch(/no-such-claim/)
     expect(['MODEL_LOAD', 'GPU_SHORTAGE']).toContain(step.outputs['failure-code'])
@@ -129,21 +158,45 @@ describe('a failing cluster gives its code, evidence and a next step', () => {
 })
 
 const runCases: Case[] = [
-  { name: 'B66: guidellm ends with exit code 3', code: 'HARNESS', says: ['exit code 3', 'last lines of'], sandbox: { env: { FAKE_GUIDELLM_EXIT: '3' } } },
-  { name: 'an empty report', code: 'RESULTS', says: [/empty|wrote no results/i, 'stdout.log'], sandbox: { env: { FAKE_GUIDELLM_EMPTY: '1' } } },
-  { name: 'a truncated report', code: 'RESULTS', says: [/ends in the middle|truncated|not JSON/i, 'stdout.log'], sandbox: { env: { FAKE_GUIDELLM_TRUNCATE: '1' } } },
+  {
+    name: 'B66: guidellm ends with exit code 3',
+    code: 'HARNESS',
+    says: ['exit code 3', 'last lines of'],
+    sandbox: { env: { FAKE_GUIDELLM_EXIT: '3' } },
+  },
+  {
+    name: 'an empty report',
+    code: 'RESULTS',
+    says: [/empty|wrote no results/i, 'stdout.log'],
+    sandbox: { env: { FAKE_GUIDELLM_EMPTY: '1' } },
+  },
+  {
+    name: 'a truncated report',
+    code: 'RESULTS',
+    says: [/ends in the middle|truncated|not JSON/i, 'stdout.log'],
+    sandbox: { env: { FAKE_GUIDELLM_TRUNCATE: '1' } },
+  },
 ]
 
-test.each(runCases)('run: $name -> $code, and what was written is published', async c => {
-  world = await startWorld({ sandbox: c.sandbox! })
-  expect((await world.main('standup')).exitCode).toBe(0)
-  const step = await world.main('run')
-  expect(step.exitCode).toBe(1)
-  const text = `${step.stdout}\n${step.stderr}`
-  expect({ code: step.outputs['failure-code'], text: step.outputs['failure-code'] === c.code ? '' : text }).toEqual({ code: c.code, text: '' })
-  for (const piece of c.says) expect(text).toMatch(typeof piece === 'string' ? new RegExp(piece) : piece)
-  const results = [...world.github.artifacts()].find(([n]) => n.includes('.results.'))
-  expect(Object.keys(results?.[1].files ?? {}).some(n => n.endsWith('stdout.log'))).toBe(true)
-  expect(world.github.comments()[0]?.body).toContain(c.code)
-  expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual([])
-}, 120_000)
+test.each(runCases)(
+  'run: $name -> $code, and what was written is published',
+  async c => {
+    world = await startWorld({ sandbox: c.sandbox! })
+    expect((await world.main('standup')).exitCode).toBe(0)
+    const step = await world.main('run')
+    expect(step.exitCode).toBe(1)
+    const text = `${step.stdout}\n${step.stderr}`
+    expect({ code: step.outputs['failure-code'], text: step.outputs['failure-code'] === c.code ? '' : text }).toEqual({
+      code: c.code,
+      text: '',
+    })
+    for (const piece of c.says) expect(text).toMatch(typeof piece === 'string' ? new RegExp(piece) : piece)
+    const results = [...world.github.artifacts()].find(([n]) => n.includes('.results.'))
+    expect(Object.keys(results?.[1].files ?? {}).some(n => n.endsWith('stdout.log'))).toBe(true)
+    expect(world.github.comments()[0]?.body).toContain(c.code)
+    expect(
+      world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-')),
+    ).toEqual([])
+  },
+  120_000,
+)

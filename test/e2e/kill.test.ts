@@ -4,7 +4,12 @@ import { leftovers, namespace, shortProfile, startWorld, type World } from './wo
 let world: World
 afterEach(() => world?.close(), 60_000)
 
-const foreign = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'somebody-elses', namespace }, data: { a: '1' } }
+const foreign = {
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name: 'somebody-elses', namespace },
+  data: { a: '1' },
+}
 
 /** Sends a signal as soon as the output shows a text. */
 function killAt(marker: string, signal: NodeJS.Signals) {
@@ -38,7 +43,12 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     world.sandbox.api.store.create(foreign)
     if (signal !== 'SIGKILL') {
       expect(step.outputs['failure-code']).toBe('CANCELLED')
-      expect(world.sandbox.api.store.list('deployments.apps', namespace).map(d => d.metadata.name).filter(n => n.endsWith('-decode'))).toEqual([])
+      expect(
+        world.sandbox.api.store
+          .list('deployments.apps', namespace)
+          .map(d => d.metadata.name)
+          .filter(n => n.endsWith('-decode')),
+      ).toEqual([])
     }
     const post = await world.post(step)
     expect(post.exitCode).toBe(0)

@@ -22,27 +22,46 @@ const legOf = (name: RegExp): LegDocument => {
 
 test('B19, B20, B34, B36, B37: standup ends with a stack that serves, and says where', async () => {
   const step = await world.main('standup')
-  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({ exit: 0, out: '' })
-  expect(step.outputs).toMatchObject({ namespace, endpoint: `http://infra-llmdbench-inference-gateway-istio.${namespace}.svc.cluster.local:80` })
+  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({
+    exit: 0,
+    out: '',
+  })
+  expect(step.outputs).toMatchObject({
+    namespace,
+    endpoint: `http://infra-llmdbench-inference-gateway-istio.${namespace}.svc.cluster.local:80`,
+  })
   expect(step.stdout).toContain(`the gateway answers with ${model}`)
 }, 120_000)
 
 test('B38: a second standup with the same inputs changes nothing but the inventory', async () => {
-  const pods = () => world.sandbox.api.store.list('pods', namespace).map(p => p.metadata.uid).sort()
+  const pods = () =>
+    world.sandbox.api.store
+      .list('pods', namespace)
+      .map(p => p.metadata.uid)
+      .sort()
   const uids = pods()
   const step = await world.main('standup')
-  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({ exit: 0, out: '' })
+  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({
+    exit: 0,
+    out: '',
+  })
   expect(step.stdout).toMatch(/applied 18 objects: 0 created, [01] changed, 1[78] unchanged/)
   expect(pods()).toEqual(uids)
 }, 120_000)
 
 test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both artifacts and one comment, and cleans up', async () => {
   const step = await world.main('run', { repeats: '2' })
-  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({ exit: 0, out: '' })
+  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({
+    exit: 0,
+    out: '',
+  })
   const leg = legOf(/\.run\.a1$/)
   expect(leg).toMatchObject({ stage: 'run', status: 'done', simulated: true })
   expect(leg.repeats.map(r => r.seed)).toEqual([43, 44])
-  expect(leg.repeats.map(r => r.steps.map(s => s.rate))).toEqual([[2, 4], [2, 4]])
+  expect(leg.repeats.map(r => r.steps.map(s => s.rate))).toEqual([
+    [2, 4],
+    [2, 4],
+  ])
   for (const repeat of leg.repeats) {
     expect(repeat.events.some(e => e.kind === 'Deployment' && e.ready === 2)).toBe(true)
     expect(repeat.events.filter(e => e.kind === 'Pod' && e.gpus === 1).length).toBeGreaterThan(0)
@@ -52,7 +71,9 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   expect(leg.repeats[0]!.steps[0]!.rows.promptHash).not.toEqual(leg.repeats[1]!.steps[0]!.rows.promptHash)
   const results = [...world.github.artifacts()].find(([n]) => n.includes('.results.'))!
   const names = Object.keys(results[1].files).sort()
-  expect(names.filter(n => /^r1\/results\/.*Llama.*llm-d-bench.*chatbot-synthetic.*r1.*results\.json$/.test(n))).toHaveLength(1)
+  expect(
+    names.filter(n => /^r1\/results\/.*Llama.*llm-d-bench.*chatbot-synthetic.*r1.*results\.json$/.test(n)),
+  ).toHaveLength(1)
   expect(names.some(n => /^r2\/analysis\/.*summary\.txt$/.test(n))).toBe(true)
   const summary = results[1].files[names.find(n => n.endsWith('summary.txt'))!]!.toString('utf8')
   expect(summary).toMatch(/^.*Setup complete, starting benchmarks/)
@@ -60,13 +81,17 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   expect(report).not.toMatch(/"prompt": ?"|'prompt': ?'/)
   expect(JSON.parse(report).benchmarks[0].requests.successful[0].output ?? null).toBeNull()
   expect(world.github.comments()).toHaveLength(1)
-  expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual([])
+  expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual(
+    [],
+  )
 }, 120_000)
 
 test('B65: the counts in the comment are those of the records', async () => {
   const leg = legOf(/\.run\.a1$/)
   const body = world.github.comments()[0]!.body
-  const completed = [0, 1].map(i => leg.repeats.reduce((sum, r) => sum + [...r.steps[i]!.rows.status].filter(c => c === 'c').length, 0))
+  const completed = [0, 1].map(i =>
+    leg.repeats.reduce((sum, r) => sum + [...r.steps[i]!.rows.status].filter(c => c === 'c').length, 0),
+  )
   const row = body.split('\n').find(l => /completed/i.test(l) && l.startsWith('|'))!
   for (const count of completed) expect(row).toContain(String(count))
   expect(body.toLowerCase()).toContain('simulated')
@@ -94,7 +119,9 @@ test('after the stack is gone, run says so and names lifetime: ttl', async () =>
 test('B83: teardown with deep deletes the weights and the token too', async () => {
   const step = await world.main('teardown', { deep: 'true' })
   expect(step.exitCode).toBe(0)
-  const rest = world.sandbox.api.store.list('persistentvolumeclaims', namespace).concat(world.sandbox.api.store.list('secrets', namespace))
+  const rest = world.sandbox.api.store
+    .list('persistentvolumeclaims', namespace)
+    .concat(world.sandbox.api.store.list('secrets', namespace))
   expect(rest.map(o => o.metadata.name)).toEqual([])
 }, 60_000)
 

@@ -5,7 +5,10 @@ import path from 'node:path'
 
 export const root = path.join(import.meta.dirname, '..', '..')
 /** The committed bundle; BENCH_ENTRY=src/index.ts runs the sources instead, for debugging. */
-export const bundle = process.env.BENCH_ENTRY === undefined ? path.join(root, 'dist', 'index.js') : path.resolve(root, process.env.BENCH_ENTRY)
+export const bundle =
+  process.env.BENCH_ENTRY === undefined
+    ? path.join(root, 'dist', 'index.js')
+    : path.resolve(root, process.env.BENCH_ENTRY)
 
 export interface ActionRun {
   readonly exitCode: number | null

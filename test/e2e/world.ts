@@ -1,8 +1,6 @@
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { KubeClient } from '../sandbox/client.ts'
-import { startGatewayController } from '../sandbox/gateway/controller.ts'
 import { startGithub } from '../sandbox/github/server.ts'
 import { startHub } from '../sandbox/hub.ts'
 import { type SandboxOptions, startSandbox } from '../sandbox/sandbox.ts'
@@ -31,11 +29,15 @@ export async function startWorld(options: { sandbox?: SandboxOptions; pr?: numbe
   const hub = await startHub({ gated: { [model]: [hfToken] } })
   const hosts = options.hubInCluster === false ? [] : [hub.url]
   const sandbox = await startSandbox({ speed: 10, ...options.sandbox, hosts })
-  const gateway = await startGatewayController(new KubeClient({ server: sandbox.api.url, ca: sandbox.api.caPem, token: sandbox.api.adminToken }))
-  await gateway.settled
   const github = await startGithub({ pr: options.pr ?? 7 })
   const temp = await mkdtemp(path.join(tmpdir(), 'bench-action-e2e-'))
-  const common = { kubeconfig: sandbox.kubeconfig, namespace, model, 'github-token': github.token, matrix: '{"wva": false}' }
+  const common = {
+    kubeconfig: sandbox.kubeconfig,
+    namespace,
+    model,
+    'github-token': github.token,
+    matrix: '{"wva": false}',
+  }
   const inputsOf: Record<'standup' | 'run' | 'teardown', Record<string, string>> = {
     standup: { ...common, mode: 'standup', 'hf-token': hfToken, 'hf-endpoint': hub.url, 'model-cache-size': '20Gi' },
     run: { ...common, mode: 'run', repeats: '1', 'workload-overrides': shortProfile() },
@@ -52,18 +54,26 @@ export async function startWorld(options: { sandbox?: SandboxOptions; pr?: numbe
     async main(
       mode: keyof typeof inputsOf,
       more: Readonly<Record<string, string>> = {},
-      extra: { onOutput?: (text: string) => void; onSpawn?: (kill: (signal: NodeJS.Signals) => void) => void; env?: Record<string, string> } = {},
+      extra: {
+        onOutput?: (text: string) => void
+        onSpawn?: (kill: (signal: NodeJS.Signals) => void) => void
+        env?: Record<string, string>
+      } = {},
     ): Promise<ActionRun & { inputs: Record<string, string> }> {
       const inputs = { out: path.join(temp, `${++steps}-${mode}`), ...inputsOf[mode], ...more }
       const { env, ...hooks } = extra
       return { ...(await runAction({ inputs, env: { ...github.env, ...env }, ...hooks })), inputs }
     },
     /** Post half of a step that was run by `main`. */
-    post: (step: ActionRun & { inputs: Record<string, string> }) => runAction({ inputs: step.inputs, env: github.env, state: step.state }),
+    post: (step: ActionRun & { inputs: Record<string, string> }) =>
+      runAction({ inputs: step.inputs, env: github.env, state: step.state }),
     /** Names of a namespace's objects, by resource id. */
-    names: (resource: string, of = namespace) => sandbox.api.store.list(resource, of).map(o => o.metadata.name).sort(),
+    names: (resource: string, of = namespace) =>
+      sandbox.api.store
+        .list(resource, of)
+        .map(o => o.metadata.name)
+        .sort(),
     async close() {
-      await gateway.close()
       await sandbox.close()
       await Promise.all([hub.close(), github.close()])
     },
@@ -73,6 +83,7 @@ export type World = Awaited<ReturnType<typeof startWorld>>
 
 /** What differs from an earlier snapshot, without what is kept on purpose: namespace (with its default objects), weights, token, events. */
 export function leftovers(before: readonly string[], after: readonly string[]): string[] {
-  const onPurpose = /\b(Namespace|Event|PersistentVolumeClaim|PersistentVolume|Secret)\b|kube-root-ca\.crt|ServiceAccount\s+\S*\s*default\b|ServiceAccount.*\/default$/
+  const onPurpose =
+    /\b(Namespace|Event|PersistentVolumeClaim|PersistentVolume|Secret)\b|kube-root-ca\.crt|ServiceAccount\s+\S*\s*default\b|ServiceAccount.*\/default$/
   return after.filter(line => !before.includes(line) && !onPurpose.test(line))
 }

@@ -33,7 +33,12 @@ ring('real guidellm 0.5.0 on the sandbox (npm run test:guidellm)', () => {
     world = await startWorld({
       sandbox: {
         containerPath: [path.join(home!, 'bin')],
-        env: { HF_HUB_OFFLINE: '1', TRANSFORMERS_OFFLINE: '1', GUIDELLM__MAX_WORKER_PROCESSES: '2', TOKENIZERS_PARALLELISM: 'false' },
+        env: {
+          HF_HUB_OFFLINE: '1',
+          TRANSFORMERS_OFFLINE: '1',
+          GUIDELLM__MAX_WORKER_PROCESSES: '2',
+          TOKENIZERS_PARALLELISM: 'false',
+        },
       },
     })
     const standup = await world.main('standup')
@@ -88,7 +93,9 @@ ring('real guidellm 0.5.0 on the sandbox (npm run test:guidellm)', () => {
         expect(Math.abs(round(ours.median) - theirs[0])).toBeLessThanOrEqual(0.1001)
         expect(Math.abs(round(ours.p95) - theirs[1])).toBeLessThanOrEqual(0.1001)
       }
-      rows.push(`${rates[i]} req/s | console latency ${c.latency} s, TTFT ${c.ttft} ms, ITL ${c.itl} ms | recomputed ${round(stats.requestLatencySeconds.median)},${round(stats.requestLatencySeconds.p95)} s, ${round(stats.ttftMs.median)},${round(stats.ttftMs.p95)} ms, ${round(stats.itlMs.median)},${round(stats.itlMs.p95)} ms`)
+      rows.push(
+        `${rates[i]} req/s | console latency ${c.latency} s, TTFT ${c.ttft} ms, ITL ${c.itl} ms | recomputed ${round(stats.requestLatencySeconds.median)},${round(stats.requestLatencySeconds.p95)} s, ${round(stats.ttftMs.median)},${round(stats.ttftMs.p95)} ms, ${round(stats.itlMs.median)},${round(stats.itlMs.p95)} ms`,
+      )
     }
     console.log(rows.join('\n'))
   })
@@ -97,12 +104,29 @@ ring('real guidellm 0.5.0 on the sandbox (npm run test:guidellm)', () => {
     const report = JSON.parse(file('results.json'))
     const body = world.github.comments()[0]!.body
     console.log(body)
-    const cells = (label: RegExp) => body.split('\n').find(l => l.startsWith('|') && label.test(l))!.split('|').slice(2, 2 + rates.length).map(c => Number(/\d[\d,]*/.exec(c)?.[0].replaceAll(',', '')))
-    const begin = (b: { requests: Record<string, { info: { timings: { targeted_start: number } } }[]> }, rate: number) =>
-      Math.min(...['successful', 'incomplete', 'errored'].flatMap(s => b.requests[s]!.map(r => r.info.timings.targeted_start))) - 1 / rate
-    for (const [status, label] of [['successful', /completed/i], ['incomplete', /incomplete/i], ['errored', /errored/i]] as const) {
+    const cells = (label: RegExp) =>
+      body
+        .split('\n')
+        .find(l => l.startsWith('|') && label.test(l))!
+        .split('|')
+        .slice(2, 2 + rates.length)
+        .map(c => Number(/\d[\d,]*/.exec(c)?.[0].replaceAll(',', '')))
+    const begin = (
+      b: { requests: Record<string, { info: { timings: { targeted_start: number } } }[]> },
+      rate: number,
+    ) =>
+      Math.min(
+        ...['successful', 'incomplete', 'errored'].flatMap(s => b.requests[s]!.map(r => r.info.timings.targeted_start)),
+      ) -
+      1 / rate
+    for (const [status, label] of [
+      ['successful', /completed/i],
+      ['incomplete', /incomplete/i],
+      ['errored', /errored/i],
+    ] as const) {
       const counted = report.benchmarks.map((b: never, i: number) => {
-        const records = (b as { requests: Record<string, { info: { timings: { targeted_start: number } } }[]> }).requests[status]!
+        const records = (b as { requests: Record<string, { info: { timings: { targeted_start: number } } }[]> })
+          .requests[status]!
         const from = begin(b, rates[i]!)
         return records.filter(r => r.info.timings.targeted_start - from <= 8 + 0.01 / rates[i]!).length
       })

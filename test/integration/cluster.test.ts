@@ -22,7 +22,8 @@ let server: ApiServer
 let lines: string[] = []
 const log: Log = { ...silentLog, info: line => void lines.push(line), warning: line => void lines.push(line) }
 const signal = () => AbortSignal.timeout(20_000)
-const open = (kubeconfig: string, env = {}) => new Api(loadKubeconfig({ kind: 'content', yaml: kubeconfig }, undefined, env), log, { firstDelayMs: 20 })
+const open = (kubeconfig: string, env = {}) =>
+  new Api(loadKubeconfig({ kind: 'content', yaml: kubeconfig }, undefined, env), log, { firstDelayMs: 20 })
 let api: Api
 
 beforeAll(async () => {
@@ -38,7 +39,12 @@ afterAll(async () => {
   await server.close()
 })
 
-const config = (name: string, data: Record<string, string> = {}) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace: 'default' }, data })
+const config = (name: string, data: Record<string, string> = {}) => ({
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  metadata: { name, namespace: 'default' },
+  data,
+})
 
 describe('retries', () => {
   test('an idempotent request is repeated on 503, with the attempt in the log', async () => {
@@ -60,7 +66,9 @@ describe('retries', () => {
   test('a POST is not repeated', async () => {
     const before = server.requests().length
     server.faults.add({ match: r => r.method === 'POST', status: 503, times: 1 })
-    await expect(api.request('POST', '/api/v1/namespaces/default/configmaps', { body: config('d') })).rejects.toMatchObject({ status: 503 })
+    await expect(
+      api.request('POST', '/api/v1/namespaces/default/configmaps', { body: config('d') }),
+    ).rejects.toMatchObject({ status: 503 })
     expect(server.requests().slice(before)).toHaveLength(1)
   })
   test('an apply refused with 500 "field not declared in schema" is not transient', async () => {
@@ -69,7 +77,11 @@ describe('retries', () => {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: { name: 'typo', namespace: 'default' },
-      spec: { replica: 2, selector: { matchLabels: { a: 'b' } }, template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } } },
+      spec: {
+        replica: 2,
+        selector: { matchLabels: { a: 'b' } },
+        template: { metadata: { labels: { a: 'b' } }, spec: { containers: [{ name: 'c', image: 'i' }] } },
+      },
     }
     const error = await apply(api, deployment).catch(e => e)
     expect(error).toMatchObject({ status: 500 })
@@ -119,7 +131,11 @@ describe('objects', () => {
     expect(await get(api, 'ConfigMap', 'default', 'i')).toBeDefined()
   })
   test('a long list is read page by page', async () => {
-    for (let i = 0; i < 620; i++) server.store.create({ ...config(`many-${i}`), metadata: { name: `many-${i}`, namespace: 'default', labels: { many: 'yes' } } })
+    for (let i = 0; i < 620; i++)
+      server.store.create({
+        ...config(`many-${i}`),
+        metadata: { name: `many-${i}`, namespace: 'default', labels: { many: 'yes' } },
+      })
     const { items } = await list(api, 'ConfigMap', 'default', { labelSelector: 'many=yes' })
     expect(items).toHaveLength(620)
     expect(items[0]).toMatchObject({ apiVersion: 'v1', kind: 'ConfigMap' })
@@ -130,10 +146,18 @@ describe('watch', () => {
   const start = (name: string) => {
     const abort = new AbortController()
     const changes: WatchChange[] = []
-    const done = follow(api, 'ConfigMap', 'default', { labelSelector: `w=${name}`, signal: abort.signal, log, onChange: c => changes.push(c) })
+    const done = follow(api, 'ConfigMap', 'default', {
+      labelSelector: `w=${name}`,
+      signal: abort.signal,
+      log,
+      onChange: c => changes.push(c),
+    })
     return { abort, changes, done }
   }
-  const labelled = (name: string, w: string) => ({ ...config(name), metadata: { name, namespace: 'default', labels: { w } } })
+  const labelled = (name: string, w: string) => ({
+    ...config(name),
+    metadata: { name, namespace: 'default', labels: { w } },
+  })
   const until = async (check: () => boolean) => {
     for (let i = 0; i < 200 && !check(); i++) await pause(25)
     expect(check()).toBe(true)
@@ -159,13 +183,22 @@ describe('watch', () => {
     server.store.create(labelled('x2', 'two'))
     server.faults.compact()
     await until(() => w.changes.length === 3)
-    expect(w.changes.slice(1).map(c => `${c.type} ${c.object.metadata.name}`).sort()).toEqual(['ADDED x2', 'DELETED x1'])
+    expect(
+      w.changes
+        .slice(1)
+        .map(c => `${c.type} ${c.object.metadata.name}`)
+        .sort(),
+    ).toEqual(['ADDED x2', 'DELETED x1'])
     w.abort.abort()
     await w.done
   }, 20_000)
   test('a right that is missing ends it', async () => {
-    const limited = open(server.kubeconfig({ token: server.tokens.add({ name: 'nobody', groups: [], policy: () => false }) }))
-    await expect(follow(limited, 'ConfigMap', 'default', { signal: signal(), log, onChange: () => undefined })).rejects.toMatchObject({ status: 403 })
+    const limited = open(
+      server.kubeconfig({ token: server.tokens.add({ name: 'nobody', groups: [], policy: () => false }) }),
+    )
+    await expect(
+      follow(limited, 'ConfigMap', 'default', { signal: signal(), log, onChange: () => undefined }),
+    ).rejects.toMatchObject({ status: 403 })
     await limited.close()
   })
 })
@@ -174,7 +207,12 @@ describe('exec and files', () => {
   const target = { namespace: 'default', pod: 'p', container: 'c' }
   let run: (argv: readonly string[], io: ExecIo) => Promise<number>
   beforeAll(() => {
-    server.store.create({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'p', namespace: 'default' }, spec: { containers: [{ name: 'c', image: 'i' }] } })
+    server.store.create({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'p', namespace: 'default' },
+      spec: { containers: [{ name: 'c', image: 'i' }] },
+    })
     server.setRuntime({
       async *logs() {
         yield Buffer.from('line\n')
@@ -194,7 +232,10 @@ describe('exec and files', () => {
   test('the exit code comes from the status frame', async () => {
     run = local
     const out: Buffer[] = []
-    const result = await exec(api, target, ['sh', '-c', 'echo out; echo err >&2; exit 3'], { signal: signal(), onStdout: c => out.push(c) })
+    const result = await exec(api, target, ['sh', '-c', 'echo out; echo err >&2; exit 3'], {
+      signal: signal(),
+      onStdout: c => out.push(c),
+    })
     expect({ ...result, out: Buffer.concat(out).toString() }).toEqual({ exitCode: 3, stderr: 'err\n', out: 'out\n' })
   })
   test('a connection that ends before the command is an error, not a hang', async () => {
@@ -202,12 +243,19 @@ describe('exec and files', () => {
       setTimeout(() => server.faults.dropWatches(), 50)
       return new Promise(() => undefined)
     }
-    await expect(exec(api, target, ['sleep', '60'], { signal: signal() })).rejects.toMatchObject({ status: 0, code: 'ECONNRESET' })
+    await expect(exec(api, target, ['sleep', '60'], { signal: signal() })).rejects.toMatchObject({
+      status: 0,
+      code: 'ECONNRESET',
+    })
   })
   test('a missing pod and a missing container are answers of the server', async () => {
     run = local
-    await expect(exec(api, { ...target, pod: 'nope' }, ['true'], { signal: signal() })).rejects.toMatchObject({ status: 404 })
-    await expect(exec(api, { ...target, container: 'nope' }, ['true'], { signal: signal() })).rejects.toMatchObject({ status: 400 })
+    await expect(exec(api, { ...target, pod: 'nope' }, ['true'], { signal: signal() })).rejects.toMatchObject({
+      status: 404,
+    })
+    await expect(exec(api, { ...target, container: 'nope' }, ['true'], { signal: signal() })).rejects.toMatchObject({
+      status: 400,
+    })
   })
   test('B68: a folder arrives with the size and SHA-256 that the pod computed, also from names with spaces', async () => {
     run = local
@@ -217,7 +265,10 @@ describe('exec and files', () => {
     await writeFile(path.join(source, 'empty'), '')
     const destination = path.join(await mkdtemp(path.join(tmpdir(), 'bench-dest-')), 'r1')
     const files = await fetchFolder(api, target, source, destination, { signal: signal(), log })
-    expect(files.map(f => [f.path, f.bytes]).sort()).toEqual([['big file.bin', 5_000_000], ['empty', 0]])
+    expect(files.map(f => [f.path, f.bytes]).sort()).toEqual([
+      ['big file.bin', 5_000_000],
+      ['empty', 0],
+    ])
     expect(files.find(f => f.bytes > 0)!.sha256).toBe(createHash('sha256').update(big).digest('hex'))
     expect((await readFile(path.join(destination, 'big file.bin'))).equals(big)).toBe(true)
   })
@@ -244,7 +295,9 @@ describe('exec and files', () => {
       await io.stdout(Buffer.from(`5 ${'0'.repeat(64)} ./../../etc/passwd\n`))
       return 0
     }
-    const error = await fetchFolder(api, target, '/x', path.join(tmpdir(), 'never'), { signal: signal(), log }).catch(e => e)
+    const error = await fetchFolder(api, target, '/x', path.join(tmpdir(), 'never'), { signal: signal(), log }).catch(
+      e => e,
+    )
     expect(asFailure(error)).toMatchObject({ code: 'RESULTS' })
     expect(asFailure(error).what).toContain('unsafe name')
   })
@@ -266,7 +319,11 @@ describe('B12: one kubeconfig decides how the cluster is reached', () => {
       socket.on('error', () => upstream.destroy())
     })
     await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
-    return { url: `http://127.0.0.1:${(proxy.address() as { port: number }).port}`, tunnels: () => tunnels, server: proxy }
+    return {
+      url: `http://127.0.0.1:${(proxy.address() as { port: number }).port}`,
+      tunnels: () => tunnels,
+      server: proxy,
+    }
   }
 
   test('proxy-url of the kubeconfig is used for requests and exec', async () => {
@@ -275,7 +332,9 @@ describe('B12: one kubeconfig decides how the cluster is reached', () => {
     await connect(through, signal())
     expect(proxy.tunnels()).toBeGreaterThan(0)
     const before = proxy.tunnels()
-    await exec(through, { namespace: 'default', pod: 'nope', container: 'c' }, ['true'], { signal: signal() }).catch(() => undefined)
+    await exec(through, { namespace: 'default', pod: 'nope', container: 'c' }, ['true'], { signal: signal() }).catch(
+      () => undefined,
+    )
     expect(proxy.tunnels()).toBeGreaterThan(before)
     await through.close()
     proxy.server.close()

@@ -13,19 +13,39 @@ const chosen = mutants.filter(m => only === undefined || m.name.includes(only))
 
 /** Runs one test file in a copy; true when it passed. */
 function passes(dir, testFile, pattern) {
-  const args = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', 'node_modules/jest/bin/jest.js', testFile, '--silent', '-w', '1']
+  const args = [
+    '--experimental-vm-modules',
+    '--disable-warning=ExperimentalWarning',
+    'node_modules/jest/bin/jest.js',
+    testFile,
+    '--silent',
+    '-w',
+    '1',
+  ]
   if (pattern) args.push('-t', pattern)
   return new Promise(resolve => {
     const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
     let text = ''
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', t => (text += t))
-    child.on('close', code => resolve({ passed: code === 0, ran: /Tests:.* (\d+) total/.test(text) && !/Tests:.* 0 total/.test(text), text }))
+    child.on('close', code =>
+      resolve({ passed: code === 0, ran: /Tests:.* (\d+) total/.test(text) && !/Tests:.* 0 total/.test(text), text }),
+    )
   })
 }
 
 const dirs = Array.from({ length: copies }, () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'bench-action-mutants-'))
-  for (const name of ['src', 'test', 'package.json', 'jest.config.mjs', 'tsconfig.json', 'action.yml', 'README.md', 'docs']) cpSync(path.join(root, name), path.join(dir, name), { recursive: true })
+  for (const name of [
+    'src',
+    'test',
+    'package.json',
+    'jest.config.mjs',
+    'tsconfig.json',
+    'action.yml',
+    'README.md',
+    'docs',
+  ])
+    cpSync(path.join(root, name), path.join(dir, name), { recursive: true })
   symlinkSync(path.join(root, 'node_modules'), path.join(dir, 'node_modules'))
   return dir
 })
@@ -41,7 +61,10 @@ try {
           survivors.push(`${m.name}: the text to change occurs ${before.split(m.find).length - 1} times in ${m.file}`)
           continue
         }
-        writeFileSync(file, before.replace(m.find, () => m.replace))
+        writeFileSync(
+          file,
+          before.replace(m.find, () => m.replace),
+        )
         const result = await passes(dir, m.test, m.pattern)
         writeFileSync(file, before)
         const caught = !result.passed && result.ran

@@ -41,7 +41,10 @@ const health = net.createServer(socket => socket.on('error', () => undefined).en
 
 function refresh(): void {
   const pool = pools.items.get(`${namespace}/${poolName}`)
-  if (pool === undefined) return loads.clear()
+  if (pool === undefined) {
+    loads.clear()
+    return
+  }
   const { matchLabels, port: target } = poolTarget(pool)
   const ready = new Set<string>()
   for (const pod of pods.items.values()) {

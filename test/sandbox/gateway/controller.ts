@@ -2,32 +2,23 @@ import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { parse } from 'yaml'
 import type { KubeObject } from '../../../src/stack/kube.ts'
-import { condition, withTimes } from './conditions.ts'
-import type { GatewayConfig, PoolBackend } from './config.ts'
+import { withTimes } from './conditions.ts'
 import { type GatewaySpec, proxyObjects, shadowService } from './generated.ts'
 import { type ClusterClient, Informer, keyOf } from './informer.ts'
-import { poolTarget, readyAddress, selects } from './pods.ts'
+import {
+  classStatus,
+  controllerName,
+  gatewayGroup,
+  gatewayStatus,
+  invalidGatewayStatus,
+  poolStatus,
+  routeStatus,
+} from './status.ts'
+import { alive, backendsOf, className, gatewayConfig, isOurs, parentsOf, poolGroup, type View } from './topology.ts'
 
-export const controllerName = 'istio.io/gateway-controller'
-const className = 'istio'
-const poolGroup = 'inference.networking.k8s.io'
-const gatewayGroup = 'gateway.networking.k8s.io'
+/** Changes within this time are one pass. */
 const settleMs = 10
 const retryMs = 500
-
-interface BackendRef {
-  group?: string
-  kind?: string
-  name: string
-}
-interface RouteSpec {
-  parentRefs?: { group?: string; kind?: string; name: string; namespace?: string }[]
-  rules?: {
-    matches?: { path?: { type?: string; value?: string } }[]
-    filters?: { type: string; urlRewrite?: { path?: { replacePrefixMatch?: string } } }[]
-    backendRefs?: BackendRef[]
-  }[]
-}
 
 export interface GatewayController {
   /** Resolves once everything that was there at the start has been answered. */
@@ -54,11 +45,11 @@ class Controller implements GatewayController {
   readonly #client: ClusterClient
   readonly #now: () => string
   readonly #ending = new AbortController()
-  readonly #informers: Record<
-    'classes' | 'gateways' | 'routes' | 'pools' | 'pods' | 'services' | 'configMaps',
-    Informer
-  >
+  readonly #informers: Record<'classes' | 'configMaps' | keyof View, Informer>
+  readonly #view: View
+  /** Text of what was last written, by kind and name. */
   readonly #applied = new Map<string, string>()
+  /** Open configuration streams of proxies, with what each was last told. */
   readonly #proxies = new Map<http.ServerResponse, string>()
   readonly #server: http.Server
   #discoveryUrl = ''
@@ -74,7 +65,7 @@ class Controller implements GatewayController {
       this.#settle = resolve
     })
     const informer = (path: string) => new Informer(client, path, () => this.#soon(settleMs))
-    this.#informers = {
+    const informers = {
       classes: informer(`/apis/${gatewayGroup}/v1/gatewayclasses`),
       gateways: informer(`/apis/${gatewayGroup}/v1/gateways`),
       routes: informer(`/apis/${gatewayGroup}/v1/httproutes`),
@@ -82,6 +73,14 @@ class Controller implements GatewayController {
       pods: informer('/api/v1/pods'),
       services: informer('/api/v1/services'),
       configMaps: informer('/api/v1/configmaps'),
+    }
+    this.#informers = informers
+    this.#view = {
+      gateways: informers.gateways.items,
+      routes: informers.routes.items,
+      pools: informers.pools.items,
+      pods: informers.pods.items,
+      services: informers.services.items,
     }
     this.#server = http.createServer((_request, response) => {
       response.writeHead(200, { 'content-type': 'application/x-ndjson' })
@@ -107,7 +106,6 @@ class Controller implements GatewayController {
     })
   }
 
-  /** Many changes at once are one pass. */
   #soon(ms: number): void {
     this.#again = true
     if (this.#busy || this.#ending.signal.aborted) return
@@ -119,172 +117,86 @@ class Controller implements GatewayController {
     if (!Object.values(this.#informers).every(informer => informer.synced)) return
     this.#busy = true
     this.#again = false
-    const retry = !(await this.#reconcile())
-    if (!retry) this.#settle()
+    const complete = await this.#reconcile()
+    if (complete) this.#settle()
     this.#busy = false
     for (const response of this.#proxies.keys()) this.#tell(response)
-    if (retry || this.#again) this.#soon(retry ? retryMs : settleMs)
+    if (!complete || this.#again) this.#soon(complete ? settleMs : retryMs)
   }
 
   /** False when something could not be written: a conflict, or an object that went away; the next pass sees what is true then. */
   async #reconcile(): Promise<boolean> {
-    const { classes, gateways, routes, pools } = this.#informers
+    const view = this.#view
     let complete = true
     const attempt = (work: Promise<void>) =>
       work.catch(() => {
         complete = false
       })
-    await attempt(this.#class(classes.items.get(`/${className}`)))
-    for (const gateway of alive(gateways))
-      if ((gateway.spec as GatewaySpec).gatewayClassName === className) await attempt(this.#gateway(gateway))
+    if (this.#informers.classes.known) await attempt(this.#class())
+    for (const gateway of alive(view.gateways)) if (isOurs(gateway)) await attempt(this.#gateway(gateway))
     const used = new Map<string, KubeObject[]>()
-    for (const route of alive(routes)) {
-      const parents = this.#parentsOf(route)
+    for (const route of alive(view.routes)) {
+      const parents = parentsOf(view, route).map(({ gateway }) => gateway)
       if (parents.length === 0) continue
-      await attempt(this.#route(route, parents))
-      for (const ref of backendsOf(route)) used.set(`${route.metadata.namespace}/${ref.name}`, parents)
+      await attempt(this.#status(route, routeStatus(view, route)))
+      for (const { pool } of backendsOf(view, route)) if (pool !== undefined) used.set(keyOf(pool), parents)
     }
-    for (const pool of alive(pools)) {
+    for (const pool of alive(view.pools)) {
       const parents = used.get(keyOf(pool))
       if (parents !== undefined) await attempt(this.#pool(pool, parents))
     }
     return complete
   }
 
-  async #class(found: KubeObject | undefined): Promise<void> {
-    const wanted = {
-      apiVersion: `${gatewayGroup}/v1`,
-      kind: 'GatewayClass',
-      metadata: { name: className },
-      spec: { controllerName },
-    }
-    const live = found ?? (await this.#apply(wanted, undefined))
-    if (live === undefined) return
-    await this.#status(live, {
-      conditions: [condition(live, 'Accepted', true, 'Accepted', 'Handled by Istio controller')],
-    })
+  async #class(): Promise<void> {
+    const { apiVersion, kind } = { apiVersion: `${gatewayGroup}/v1`, kind: 'GatewayClass' }
+    const wanted = { apiVersion, kind, metadata: { name: className }, spec: { controllerName } }
+    const live = this.#informers.classes.items.get(`/${className}`) ?? (await this.#apply(wanted, undefined))
+    if (live === undefined || (live.spec as { controllerName?: string }).controllerName !== controllerName) return
+    await this.#status(live, classStatus(live))
   }
 
   async #gateway(gateway: KubeObject): Promise<void> {
-    const spec = gateway.spec as GatewaySpec
-    const { namespace, name } = gateway.metadata
     const overlays = this.#overlays(gateway)
-    if (typeof overlays === 'string') {
-      const conditions = [
-        condition(gateway, 'Accepted', false, 'InvalidParameters', overlays),
-        condition(gateway, 'Programmed', false, 'Invalid', 'Failed to assign to any requested addresses'),
-      ]
-      return this.#status(gateway, { conditions })
-    }
+    if (typeof overlays === 'string') return this.#status(gateway, invalidGatewayStatus(gateway, overlays))
     let service: KubeObject | undefined
     for (const wanted of proxyObjects(gateway, overlays, this.#discoveryUrl)) {
-      const live = wanted.kind === 'Service' ? this.#informers.services.items.get(keyOf(wanted)) : undefined
-      const written = await this.#apply(wanted, live, wanted.kind === 'Service' && live === undefined)
-      if (wanted.kind === 'Service') service = live ?? written
+      const isService = wanted.kind === 'Service'
+      const live = isService ? this.#view.services.get(keyOf(wanted)) : undefined
+      const written = await this.#apply(wanted, live, isService && live === undefined)
+      if (isService) service = live ?? written
     }
-    const addresses = addressesOf(service)
-    const port = spec.listeners?.[0]?.port ?? 80
-    const programmed =
-      addresses.length > 0
-        ? condition(
-            gateway,
-            'Programmed',
-            true,
-            'Programmed',
-            `Resource programmed, assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}`,
-          )
-        : condition(
-            gateway,
-            'Programmed',
-            false,
-            'AddressNotAssigned',
-            `Assigned to service(s) ${name}-istio.${namespace}.svc.cluster.local:${port}, but failed to assign to all requested addresses: address pending`,
-          )
-    const attached = alive(this.#informers.routes).filter(route =>
-      this.#parentsOf(route).some(parent => keyOf(parent) === keyOf(gateway)),
-    ).length
-    const listeners = (spec.listeners ?? []).map(listener => ({
-      name: listener.name,
-      attachedRoutes: attached,
-      supportedKinds: [
-        { group: gatewayGroup, kind: 'HTTPRoute' },
-        { group: gatewayGroup, kind: 'GRPCRoute' },
-      ],
-      conditions: [
-        condition(gateway, 'Accepted', true, 'Accepted', 'No errors found'),
-        condition(gateway, 'Conflicted', false, 'NoConflicts', 'No errors found'),
-        condition(gateway, 'Programmed', true, 'Programmed', 'No errors found'),
-        condition(gateway, 'ResolvedRefs', true, 'ResolvedRefs', 'No errors found'),
-      ],
-    }))
-    const accepted = condition(gateway, 'Accepted', true, 'Accepted', 'Resource accepted')
-    await this.#status(gateway, {
-      ...(addresses.length > 0 ? { addresses } : {}),
-      conditions: [accepted, programmed],
-      listeners,
-    })
+    await this.#status(gateway, gatewayStatus(this.#view, gateway, service))
   }
 
   /** What the Gateway's ConfigMap overlays, or why it cannot be read. */
   #overlays(gateway: KubeObject): { deployment?: unknown; service?: unknown } | string {
     const ref = (gateway.spec as GatewaySpec).infrastructure?.parametersRef
     if (ref === undefined) return {}
-    const data = this.#informers.configMaps.items.get(`${gateway.metadata.namespace}/${ref.name}`)?.data as
-      | Record<string, string>
-      | undefined
-    if (data === undefined) return `failed to load parametersRef: configmap "${ref.name}" not found`
+    const configMap = this.#informers.configMaps.items.get(`${gateway.metadata.namespace}/${ref.name}`)
+    if (configMap === undefined) return `failed to load parametersRef: configmap "${ref.name}" not found`
+    const { deployment, service } = (configMap.data ?? {}) as Record<string, string>
     try {
       return {
-        ...(data.deployment ? { deployment: parse(data.deployment) } : {}),
-        ...(data.service ? { service: parse(data.service) } : {}),
+        ...(deployment === undefined ? {} : { deployment: parse(deployment) as unknown }),
+        ...(service === undefined ? {} : { service: parse(service) as unknown }),
       }
     } catch (error) {
       return `failed to parse parametersRef ${ref.name}: ${(error as Error).message}`
     }
   }
 
-  async #route(route: KubeObject, parents: readonly KubeObject[]): Promise<void> {
-    const missing = backendsOf(route).find(ref => this.#pools(route, ref) === undefined)
-    const resolved =
-      missing === undefined
-        ? condition(route, 'ResolvedRefs', true, 'ResolvedRefs', 'All references resolved')
-        : condition(route, 'ResolvedRefs', false, 'BackendNotFound', `backend(${missing.name}) not found`)
-    const refs = ((route.spec as RouteSpec).parentRefs ?? []).filter(ref =>
-      parents.some(parent => parent.metadata.name === ref.name),
-    )
-    const accepted = condition(route, 'Accepted', true, 'Accepted', 'Route was valid')
-    await this.#status(route, {
-      parents: refs.map(parentRef => ({ parentRef, controllerName, conditions: [accepted, resolved] })),
-    })
-  }
-
   async #pool(pool: KubeObject, parents: readonly KubeObject[]): Promise<void> {
     const shadow = shadowService(pool)
-    await this.#apply(shadow, this.#informers.services.items.get(keyOf(shadow)), true)
-    const name = (pool.spec as { endpointPickerRef?: { name: string } }).endpointPickerRef?.name
-    const known = name !== undefined && this.#informers.services.items.has(`${pool.metadata.namespace}/${name}`)
-    const conditions = [
-      condition(pool, 'Accepted', true, 'Accepted', 'Referenced by an HTTPRoute accepted by the parentRef Gateway'),
-      known
-        ? condition(pool, 'ResolvedRefs', true, 'ResolvedRefs', 'Referenced ExtensionRef resolved successfully')
-        : condition(pool, 'ResolvedRefs', false, 'InvalidExtensionRef', `Referenced ExtensionRef not found: ${name}`),
-    ]
-    const ref = (parent: KubeObject) => ({
-      group: gatewayGroup,
-      kind: 'Gateway',
-      name: parent.metadata.name,
-      namespace: parent.metadata.namespace,
-    })
-    await this.#status(pool, {
-      parents: parents.map(parent => ({ parentRef: ref(parent), controllerName, conditions })),
-    })
+    await this.#apply(shadow, this.#view.services.get(keyOf(shadow)), true)
+    await this.#status(pool, poolStatus(this.#view, pool, parents))
   }
 
-  /** Writes an object when it differs from what was last written, or has gone (`gone`: the caller can tell). */
-  async #apply(wanted: KubeObject, live: KubeObject | undefined, gone = false): Promise<KubeObject | undefined> {
+  /** Writes an object when it differs from what was last written, or when `watched` and it is not there. */
+  async #apply(wanted: KubeObject, live: KubeObject | undefined, watched = false): Promise<KubeObject | undefined> {
     const key = `${wanted.kind} ${keyOf(wanted)}`
     const text = JSON.stringify(wanted)
-    if (this.#applied.get(key) === text && !(gone && live === undefined)) return live
+    if (this.#applied.get(key) === text && !(watched && live === undefined)) return live
     const written = await this.#client.apply(wanted, { fieldManager: controllerName, force: true })
     this.#applied.set(key, text)
     return written
@@ -294,104 +206,18 @@ class Controller implements GatewayController {
     const status = withTimes(object.status, wanted, this.#now())
     if (status === undefined) return
     const { apiVersion, kind, metadata } = object
-    const target = {
-      name: metadata.name,
-      ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }),
-    }
-    await this.#client.apply(
-      { apiVersion, kind, metadata: target, status },
-      { fieldManager: controllerName, force: true, subresource: 'status' },
-    )
+    const name = { name: metadata.name, ...(metadata.namespace === undefined ? {} : { namespace: metadata.namespace }) }
+    const options = { fieldManager: controllerName, force: true, subresource: 'status' }
+    await this.#client.apply({ apiVersion, kind, metadata: name, status }, options)
   }
 
-  #parentsOf(route: KubeObject): KubeObject[] {
-    return ((route.spec as RouteSpec).parentRefs ?? []).flatMap(ref => {
-      const gateway = this.#informers.gateways.items.get(`${ref.namespace ?? route.metadata.namespace}/${ref.name}`)
-      return gateway !== undefined && (gateway.spec as GatewaySpec).gatewayClassName === className ? [gateway] : []
-    })
-  }
-
-  #pools(route: KubeObject, ref: BackendRef): KubeObject | undefined {
-    return ref.kind === 'InferencePool' && ref.group === poolGroup
-      ? this.#informers.pools.items.get(`${route.metadata.namespace}/${ref.name}`)
-      : undefined
-  }
-
-  /** Sends a proxy its configuration when it changed since it was told. */
+  /** Sends a proxy its configuration when it changed since it was told. The path of its request names its Gateway. */
   #tell(response: http.ServerResponse): void {
     const key = response.req.url!.slice(1)
-    const text = JSON.stringify(this.#config(key))
-    if (this.#proxies.get(response) === text || !this.#informers.gateways.items.has(key)) return
+    if (!this.#view.gateways.has(key)) return
+    const text = JSON.stringify(gatewayConfig(this.#view, key))
+    if (this.#proxies.get(response) === text) return
     this.#proxies.set(response, text)
     response.write(`${text}\n`)
   }
-
-  #config(gatewayKey: string): GatewayConfig {
-    const routes = alive(this.#informers.routes).filter(route =>
-      this.#parentsOf(route).some(parent => keyOf(parent) === gatewayKey),
-    )
-    return {
-      rules: routes.flatMap(route =>
-        ((route.spec as RouteSpec).rules ?? []).flatMap(rule => {
-          const ref = rule.backendRefs?.[0]
-          const pool = ref && this.#pools(route, ref)
-          const rewrite = rule.filters?.find(filter => filter.type === 'URLRewrite')?.urlRewrite?.path
-            ?.replacePrefixMatch
-          const common = {
-            ...(rewrite === undefined ? {} : { rewrite }),
-            ...(pool === undefined ? {} : { backend: this.#backend(pool) }),
-          }
-          const prefixes = rule.matches?.map(match => match.path?.value) ?? [undefined]
-          return prefixes.map(prefix => ({ ...(prefix === undefined ? {} : { prefix }), ...common }))
-        }),
-      ),
-    }
-  }
-
-  #backend(pool: KubeObject): PoolBackend {
-    const { namespace } = pool.metadata
-    const { matchLabels, port } = poolTarget(pool)
-    const ref = (pool.spec as { endpointPickerRef?: { name: string; port?: { number: number } } }).endpointPickerRef
-    const service = ref && this.#informers.services.items.get(`${namespace}/${ref.name}`)
-    const pickers = this.#ready(
-      namespace,
-      (service?.spec as { selector?: Record<string, string> } | undefined)?.selector,
-    )
-    return {
-      pool: keyOf(pool),
-      ready: this.#ready(namespace, matchLabels).map(address => `${address}:${port}`),
-      ...(pickers[0] === undefined ? {} : { picker: `${pickers[0]}:${ref?.port?.number ?? 9002}` }),
-    }
-  }
-
-  #ready(namespace: string | undefined, matchLabels: Record<string, string> | undefined): string[] {
-    const inside = [...this.#informers.pods.items.values()].filter(
-      pod => pod.metadata.namespace === namespace && selects(matchLabels, pod),
-    )
-    return inside.flatMap(pod => readyAddress(pod) ?? []).sort()
-  }
-}
-
-const alive = (informer: Informer): KubeObject[] =>
-  [...informer.items.values()].filter(object => object.metadata.deletionTimestamp === undefined)
-
-const backendsOf = (route: KubeObject): BackendRef[] =>
-  ((route.spec as RouteSpec).rules ?? []).flatMap(rule => rule.backendRefs ?? [])
-
-/** A LoadBalancer has the addresses that its provider gave it; any other type is known by its name in the cluster. */
-function addressesOf(service: KubeObject | undefined): { type: string; value: string }[] {
-  if (service === undefined) return []
-  const type = (service.spec as { type?: string } | undefined)?.type
-  if (type !== 'LoadBalancer')
-    return [{ type: 'Hostname', value: `${service.metadata.name}.${service.metadata.namespace}.svc.cluster.local` }]
-  const ingress =
-    (service.status as { loadBalancer?: { ingress?: { ip?: string; hostname?: string }[] } } | undefined)?.loadBalancer
-      ?.ingress ?? []
-  return ingress.flatMap(({ ip, hostname }) =>
-    ip !== undefined
-      ? [{ type: 'IPAddress', value: ip }]
-      : hostname !== undefined
-        ? [{ type: 'Hostname', value: hostname }]
-        : [],
-  )
 }

@@ -28,8 +28,10 @@ const pauseMs = 50
 /** A live copy of one collection: list, then watch, and again from the list when the watch ends or fails. */
 export class Informer {
   readonly items = new Map<string, KubeObject>()
-  /** False until the first list; true also when the server does not know the kind (yet). */
+  /** False until the first list; true also when the server does not know the kind. */
   synced = false
+  /** Whether the server knew the kind when it was last asked. */
+  known = false
   readonly #client: Pick<ClusterClient, 'list' | 'watch'>
   readonly #path: string
   readonly #changed: () => void
@@ -47,6 +49,7 @@ export class Informer {
         this.items.clear()
         for (const item of items) this.items.set(keyOf(item), item)
         this.synced = true
+        this.known = true
         this.#changed()
         const query = { allowWatchBookmarks: 'true', resourceVersion: metadata.resourceVersion ?? '0' }
         await this.#client.watch(this.#path, query, event => this.#take(event), signal)
@@ -55,6 +58,7 @@ export class Informer {
         if ((error as { status?: number }).status === 404 && !signal.aborted) {
           this.items.clear()
           this.synced = true
+          this.known = false
           this.#changed()
         }
         await sleep(retryMs, undefined, { signal, ref: false }).catch(() => undefined)

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals'
 import { isSafeUrl, parseProbe } from '../../../src/cluster/probe.ts'
 import { asFailure } from '../../../src/errors.ts'
-import { gatewayEndpoint } from '../../../src/modes/standup.ts'
 import { checkAnswer } from '../../../src/modes/smoke.ts'
+import { gatewayEndpoint } from '../../../src/modes/standup.ts'
 
 const b64 = (text: string) => Buffer.from(text).toString('base64')
 const models = (...ids: string[]) => JSON.stringify({ data: ids.map(id => ({ id })) })
@@ -29,7 +29,11 @@ describe('B36, B56: what an endpoint answers', () => {
     expect(() => parseProbe([`PROBE models-0 200 ${b64('x')}`], [{ url }], 'SMOKE')).toThrow('before it had asked')
   })
   test('a mismatch names both model ids', () => {
-    const [answer] = parseProbe([`PROBE models-0 200 ${b64(`${models('other/model')}\n200`)}`, 'PROBE end 0'], [{ url }], 'SMOKE')
+    const [answer] = parseProbe(
+      [`PROBE models-0 200 ${b64(`${models('other/model')}\n200`)}`, 'PROBE end 0'],
+      [{ url }],
+      'SMOKE',
+    )
     const failure = (() => {
       try {
         return checkAnswer(answer!, 'a/b', 'pod p')
@@ -40,7 +44,11 @@ describe('B36, B56: what an endpoint answers', () => {
     expect(failure).toMatchObject({ code: 'SMOKE', what: expect.stringMatching(/other\/model instead of a\/b/) })
   })
   test('B37: a gateway that lists the model and completes nothing fails', () => {
-    const lines = [`PROBE models-0 200 ${b64(`${models('a/b')}\n200`)}`, `PROBE completion-0 500 ${b64('boom\n500')}`, 'PROBE end 0']
+    const lines = [
+      `PROBE models-0 200 ${b64(`${models('a/b')}\n200`)}`,
+      `PROBE completion-0 500 ${b64('boom\n500')}`,
+      'PROBE end 0',
+    ]
     const [answer] = parseProbe(lines, [{ url, completionModel: 'a/b' }], 'SMOKE')
     expect(() => checkAnswer(answer!, 'a/b', 'the gateway')).toThrow('completes nothing')
   })
@@ -59,15 +67,30 @@ test.each([
 })
 
 describe('B53, B54: the address of the gateway', () => {
-  const gateway = (addresses: unknown[]) => ({ apiVersion: 'v1', kind: 'Gateway', metadata: { name: 'g' }, status: { addresses } })
+  const gateway = (addresses: unknown[]) => ({
+    apiVersion: 'v1',
+    kind: 'Gateway',
+    metadata: { name: 'g' },
+    status: { addresses },
+  })
   test('a host name wins', () => {
-    expect(gatewayEndpoint(gateway([{ type: 'IPAddress', value: '10.0.0.9' }, { type: 'Hostname', value: 'infra-llmdbench-inference-gateway-istio.llm-d-vezio.svc.cluster.local' }]), { namespace: 'n' })).toBe(
-      'http://infra-llmdbench-inference-gateway-istio.llm-d-vezio.svc.cluster.local:80',
-    )
+    expect(
+      gatewayEndpoint(
+        gateway([
+          { type: 'IPAddress', value: '10.0.0.9' },
+          { type: 'Hostname', value: 'infra-llmdbench-inference-gateway-istio.llm-d-vezio.svc.cluster.local' },
+        ]),
+        { namespace: 'n' },
+      ),
+    ).toBe('http://infra-llmdbench-inference-gateway-istio.llm-d-vezio.svc.cluster.local:80')
   })
   test('an IP address is taken as it is', () => {
-    expect(gatewayEndpoint(gateway([{ type: 'IPAddress', value: '10.0.0.9' }]), { namespace: 'n' })).toBe('http://10.0.0.9:80')
-    expect(gatewayEndpoint(gateway([{ type: 'IPAddress', value: 'fd00::9' }]), { namespace: 'n' })).toBe('http://[fd00::9]:80')
+    expect(gatewayEndpoint(gateway([{ type: 'IPAddress', value: '10.0.0.9' }]), { namespace: 'n' })).toBe(
+      'http://10.0.0.9:80',
+    )
+    expect(gatewayEndpoint(gateway([{ type: 'IPAddress', value: 'fd00::9' }]), { namespace: 'n' })).toBe(
+      'http://[fd00::9]:80',
+    )
   })
   test('no address is an error that says where to look', () => {
     expect(() => gatewayEndpoint(gateway([]), { namespace: 'n' })).toThrow('has no address')

@@ -19,21 +19,59 @@ describe('post decides from state and inputs alone', () => {
   test.each([
     ['nothing when main never started', undefined, { lifetime: 'job' as const, dryRun: false }, 'nothing'],
     ['nothing after a dry run', state(), { lifetime: 'job' as const, dryRun: true }, 'nothing'],
-    ['nothing when main stopped before the first write', state({ phase: 'started' }), { lifetime: 'job' as const, dryRun: false }, 'nothing'],
-    ['remove the stack of a standup that finished', state({ phase: 'finished' }), { lifetime: 'job' as const, dryRun: false }, 'remove-stack'],
-    ['remove the stack of a standup that was killed', state(), { lifetime: 'job' as const, dryRun: false }, 'remove-stack'],
-    ['leave a stack with lifetime ttl', state({ phase: 'finished' }), { lifetime: 'ttl' as const, dryRun: false }, 'nothing'],
-    ['nothing after a run that finished and published', state({ mode: 'run', phase: 'finished', published: true }), { dryRun: false }, 'nothing'],
+    [
+      'nothing when main stopped before the first write',
+      state({ phase: 'started' }),
+      { lifetime: 'job' as const, dryRun: false },
+      'nothing',
+    ],
+    [
+      'remove the stack of a standup that finished',
+      state({ phase: 'finished' }),
+      { lifetime: 'job' as const, dryRun: false },
+      'remove-stack',
+    ],
+    [
+      'remove the stack of a standup that was killed',
+      state(),
+      { lifetime: 'job' as const, dryRun: false },
+      'remove-stack',
+    ],
+    [
+      'leave a stack with lifetime ttl',
+      state({ phase: 'finished' }),
+      { lifetime: 'ttl' as const, dryRun: false },
+      'nothing',
+    ],
+    [
+      'nothing after a run that finished and published',
+      state({ mode: 'run', phase: 'finished', published: true }),
+      { dryRun: false },
+      'nothing',
+    ],
     ['remove the harness of a run that was killed', state({ mode: 'run' }), { dryRun: false }, 'remove-harness'],
-    ['publish what a run finished but did not publish', state({ mode: 'run', phase: 'finished' }), { dryRun: false }, 'remove-harness'],
+    [
+      'publish what a run finished but did not publish',
+      state({ mode: 'run', phase: 'finished' }),
+      { dryRun: false },
+      'remove-harness',
+    ],
     ['finish a teardown that was cut', state({ mode: 'teardown' }), { dryRun: false }, 'finish-teardown'],
-    ['nothing after a teardown that finished', state({ mode: 'teardown', phase: 'finished', published: true }), { dryRun: false }, 'nothing'],
+    [
+      'nothing after a teardown that finished',
+      state({ mode: 'teardown', phase: 'finished', published: true }),
+      { dryRun: false },
+      'nothing',
+    ],
   ])('%s', (_name, given, inputs, kind) => {
     expect(decidePost(given, inputs).kind).toBe(kind)
   })
   test('a run that was killed before it published asks for publication', () => {
     expect(decidePost(state({ mode: 'run' }), { dryRun: false })).toEqual({ kind: 'remove-harness', publish: true })
-    expect(decidePost(state({ mode: 'run', published: true }), { dryRun: false })).toEqual({ kind: 'remove-harness', publish: false })
+    expect(decidePost(state({ mode: 'run', published: true }), { dryRun: false })).toEqual({
+      kind: 'remove-harness',
+      publish: false,
+    })
   })
 })
 

@@ -4,9 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { condition, withTimes } from '../../sandbox/gateway/conditions.ts'
-import { controllerName, type GatewayController, startGatewayController } from '../../sandbox/gateway/controller.ts'
+import { type GatewayController, startGatewayController } from '../../sandbox/gateway/controller.ts'
 import { overlay } from '../../sandbox/gateway/generated.ts'
 import type { ApplyOptions, ClusterClient, WatchEvent } from '../../sandbox/gateway/informer.ts'
+import { controllerName } from '../../sandbox/gateway/status.ts'
 import { Programs } from './programs.ts'
 
 const paths: Record<string, string> = {
@@ -168,6 +169,13 @@ describe('the gateway controller', () => {
     await control(cluster)
     expect(cluster.get('GatewayClass', 'istio')?.spec).toEqual({ controllerName })
     expect(cluster.conditions('GatewayClass', 'istio')).toEqual({ Accepted: 'True Accepted' })
+  })
+
+  test('a cluster that knows none of its kinds leaves it nothing to do', async () => {
+    const cluster = new FakeCluster()
+    cluster.missing = new Set(['GatewayClass', 'Gateway', 'HTTPRoute', 'InferencePool'])
+    await control(cluster)
+    expect(cluster.applied).toEqual([])
   })
 
   test('a Gateway gets its proxy, with the overlay of its ConfigMap, its labels and its owner', async () => {

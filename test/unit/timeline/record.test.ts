@@ -6,7 +6,10 @@ const pod = (patch: Partial<KubeObject> = {}): KubeObject => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name: 'x-decode-1', labels: { 'llm-d.ai/role': 'decode' } },
-  spec: { nodeName: 'n1', containers: [{ resources: { limits: { 'nvidia.com/gpu': '2' }, requests: { 'nvidia.com/gpu': '2' } } }] },
+  spec: {
+    nodeName: 'n1',
+    containers: [{ resources: { limits: { 'nvidia.com/gpu': '2' }, requests: { 'nvidia.com/gpu': '2' } } }],
+  },
   status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
   ...patch,
 })
@@ -19,7 +22,15 @@ test('the Deployment gives desired, present and ready replicas at the receipt ti
     spec: { replicas: 3 },
     status: { replicas: 2, readyReplicas: 1 },
   }
-  expect(toWatchEvent({ type: 'MODIFIED', object, at: 5 }, 'x-decode')).toEqual({ at: 5, kind: 'Deployment', type: 'MODIFIED', name: 'x-decode', desired: 3, replicas: 2, ready: 1 })
+  expect(toWatchEvent({ type: 'MODIFIED', object, at: 5 }, 'x-decode')).toEqual({
+    at: 5,
+    kind: 'Deployment',
+    type: 'MODIFIED',
+    name: 'x-decode',
+    desired: 3,
+    replicas: 2,
+    ready: 1,
+  })
   expect(toWatchEvent({ type: 'MODIFIED', object, at: 5 }, 'another')).toBeUndefined()
 })
 
@@ -38,13 +49,18 @@ test('a bound pod carries its node and its GPUs, counted once although they stan
 })
 
 test('a pending pod has no node, a deleted one says so, other roles are left out', () => {
-  const pending = toWatchEvent({ type: 'ADDED', object: pod({ spec: { containers: [] }, status: { phase: 'Pending' } }), at: 1 }, 'x-decode')
+  const pending = toWatchEvent(
+    { type: 'ADDED', object: pod({ spec: { containers: [] }, status: { phase: 'Pending' } }), at: 1 },
+    'x-decode',
+  )
   expect(pending).toMatchObject({ ready: false, gpus: 0, phase: 'Pending' })
   expect(pending).not.toHaveProperty('nodeName')
   const going = pod()
   going.metadata.deletionTimestamp = '2026-01-01T00:00:00Z'
   expect(toWatchEvent({ type: 'MODIFIED', object: going, at: 1 }, 'x-decode')).toMatchObject({ deleting: true })
-  expect(toWatchEvent({ type: 'ADDED', object: pod({ metadata: { name: 'epp', labels: {} } }), at: 1 }, 'x-decode')).toBeUndefined()
+  expect(
+    toWatchEvent({ type: 'ADDED', object: pod({ metadata: { name: 'epp', labels: {} } }), at: 1 }, 'x-decode'),
+  ).toBeUndefined()
 })
 
 test('GPUs of any vendor count, other resources do not', () => {
