@@ -41,16 +41,15 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
   run(python(), ['-m', 'venv', path.join(home, 'venv')])
   run(path.join(home, 'venv', 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...requirements])
   run(path.join(home, 'venv', 'bin', 'python'), ['test/guidellm/make_tokenizer.py', path.join(home, 'tokenizer')])
-  // Only guidellm goes onto the containers' PATH, not the environment's python and pip.
-  writeFileSync(
-    path.join(home, 'bin', 'guidellm'),
-    `#!/bin/sh\nexec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`,
-  )
-  chmodSync(path.join(home, 'bin', 'guidellm'), 0o755)
   writeFileSync(`${stamp}.new`, wanted)
   renameSync(`${stamp}.new`, stamp)
   console.log(`guidellm ring: built in ${Math.round((Date.now() - started) / 1000)} s`)
 }
+
+// Only guidellm goes onto the containers' PATH, not the environment's python and pip. Python's multiprocessing makes unix
+// sockets in TMPDIR, whose path must stay under 108 characters: a container's own folder is longer.
+writeFileSync(path.join(home, 'bin', 'guidellm'), `#!/bin/sh\nTMPDIR=/tmp exec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`)
+chmodSync(path.join(home, 'bin', 'guidellm'), 0o755)
 
 const jest = spawnSync(
   process.execPath,

@@ -16,10 +16,9 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lockHash) {
   const started = Date.now()
   process.stderr.write('bench-action: installing packages (npm ci) ...\n')
   const npm = process.env.npm_execpath
-  const result =
-    npm?.endsWith('.js')
-      ? spawnSync(process.execPath, [npm, 'ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
-      : spawnSync('npm', ['ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+  const result = npm?.endsWith('.js')
+    ? spawnSync(process.execPath, [npm, 'ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+    : spawnSync('npm', ['ci', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
   if (result.status !== 0) {
     process.stderr.write(
       `bench-action: npm ci failed (exit ${result.status ?? result.signal ?? result.error?.message}). Check the network to the npm registry and run the command again.\n`,

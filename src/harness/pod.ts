@@ -21,8 +21,6 @@ export interface HarnessRequest {
   readonly profileYaml: string
   /** guidellm's in-flight limit: rate x step, so that the client never holds requests back. */
   readonly maxConcurrency: number
-  /** Read time-out: the step length, so that a slow answer is counted as slow and not as an error. */
-  readonly requestTimeoutSeconds: number
   readonly placement: PodPlacement
   readonly resources: { readonly cpu: string; readonly memory: string }
   readonly hfSecret: boolean
@@ -56,7 +54,6 @@ export function harnessObjects(request: HarnessRequest): KubeObject[] {
     PROFILE_FILE: `${profileMount}/${profileFile}`,
     HOME: '/workspace/home',
     GUIDELLM__MAX_CONCURRENCY: String(request.maxConcurrency),
-    GUIDELLM__REQUEST_TIMEOUT: String(request.requestTimeoutSeconds),
     ...(request.maxWorkerProcesses === undefined
       ? {}
       : { GUIDELLM__MAX_WORKER_PROCESSES: String(request.maxWorkerProcesses) }),

@@ -12,7 +12,7 @@ import { collectionPath, kindOf } from '../cluster/resources.ts'
 import { asFailure, UserError } from '../errors.ts'
 import { parseReport } from '../harness/parse.ts'
 import { harnessObjects } from '../harness/pod.ts'
-import { renderProfile } from '../harness/profiles.ts'
+import { renderProfile, type Workload } from '../harness/profiles.ts'
 import { type ReducedReport, readReport } from '../harness/report-reader.ts'
 import type { RunInputs } from '../inputs.ts'
 import { failureRecord, type Repeat, type Step, type WatchEvent } from '../results/schema.ts'
@@ -150,8 +150,7 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
       image: inputs.images.harness,
       profileName: rendered.profile.profile,
       profileYaml: rendered.yaml,
-      maxConcurrency: Math.ceil(Math.max(...rendered.profile.rates) * rendered.profile.secondsPerRate),
-      requestTimeoutSeconds: rendered.profile.secondsPerRate,
+      maxConcurrency: inFlightLimit(rendered.profile),
       placement: inputs.placement,
       resources: inputs.harnessResources,
       hfSecret: context.hfSecret,
@@ -170,6 +169,10 @@ async function createPods(context: RepeatContext, index: number, created: KubeOb
   }
   return pods
 }
+
+/** guidellm's in-flight limit: everything that a step offers, so that the client never holds a request back. */
+export const inFlightLimit = (workload: Workload): number =>
+  Math.ceil(Math.max(...workload.rates) * workload.secondsPerRate)
 
 const resultsDir = (session: Session<RunInputs>, index: number, i: number): string =>
   `/requests/guidellm_${session.runId}-r${index}_${i}`

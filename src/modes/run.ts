@@ -13,7 +13,7 @@ import { inventoryName } from '../stack/kube.ts'
 import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
-import { type RepeatContext, runRepeat } from './repeat.ts'
+import { inFlightLimit, type RepeatContext, runRepeat } from './repeat.ts'
 import { findInventory, noStack, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { checkAnswer } from './smoke.ts'
 
@@ -43,7 +43,9 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       repeats,
       simulated,
       ...(stack ? { inventory: stack } : {}),
-      ...(workload ? { workload } : {}),
+      ...(workload
+        ? { workload, clientLimits: { maxConcurrency: inFlightLimit(workload), requestTimeoutSeconds: workload.secondsPerRate } }
+        : {}),
       ...(failure ? { failure } : {}),
     })
   try {

@@ -13,7 +13,6 @@ const request: HarnessRequest = {
   profileName: 'chatbot_synthetic',
   profileYaml: 'profile: constant\n',
   maxConcurrency: 960,
-  requestTimeoutSeconds: 120,
   placement: { tolerations: [], nodeSelector: {} },
   resources: { cpu: '16', memory: '32Gi' },
   hfSecret: true,
@@ -78,7 +77,6 @@ test('B63: the pod gets no kubeconfig, no service account token and only the var
   expect(pod.spec.automountServiceAccountToken).toBe(false)
   expect(Object.keys(envOf(pod)).sort()).toEqual([
     'GUIDELLM__MAX_CONCURRENCY',
-    'GUIDELLM__REQUEST_TIMEOUT',
     'HF_TOKEN',
     'HOME',
     'HUGGING_FACE_HUB_TOKEN',
@@ -98,7 +96,6 @@ test('the token comes from the Secret by reference, and only when there is one',
 test("the client's limits are raised to the step: 512 in flight and 60 s would turn saturation into errors", () => {
   expect(envOf(podWith({ maxWorkerProcesses: 2 }))).toMatchObject({
     GUIDELLM__MAX_CONCURRENCY: '960',
-    GUIDELLM__REQUEST_TIMEOUT: '120',
     GUIDELLM__MAX_WORKER_PROCESSES: '2',
   })
 })

@@ -40,6 +40,8 @@ data:
   output_tokens_stdev: 512
   samples: 1000
 random_seed: 43
+backend_kwargs:
+  timeout: 120
 `)
   expect(profile).toEqual({
     profile: 'chatbot_synthetic',

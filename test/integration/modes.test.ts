@@ -1,0 +1,123 @@
+import { mkdtemp, readdir, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { Api } from '../../src/cluster/api.ts'
+import { loadKubeconfig } from '../../src/cluster/config.ts'
+import { type Inputs, parseInputs, type RunInputs, type StandupInputs } from '../../src/inputs.ts'
+import { type Log, silentLog } from '../../src/log.ts'
+import { endpointOf } from '../../src/modes/endpoint.ts'
+import { run } from '../../src/modes/run.ts'
+import type { Session } from '../../src/modes/session.ts'
+import { standup } from '../../src/modes/standup.ts'
+import { model, namespace, startWorld, type World } from '../e2e/world.ts'
+
+let world: World
+let lines: string[] = []
+const log: Log = { ...silentLog, info: line => void lines.push(line), warning: line => void lines.push(line) }
+
+beforeAll(async () => {
+  world = await startWorld()
+}, 60_000)
+afterAll(() => world?.close(), 60_000)
+
+/** A mode as the command line asks for it, in this process. */
+async function open<I extends Inputs>(
+  mode: 'standup' | 'run',
+  more: Readonly<Record<string, string>> = {},
+): Promise<Session<I>> {
+  const { 'github-token': _token, matrix: _matrix, ...given } = world.inputsOf[mode]
+  const raw = Object.fromEntries(Object.entries({ ...given, ...more }).filter(([, value]) => value !== ''))
+  const parsed = parseInputs(raw, { door: 'cli' })
+  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems))
+  lines = []
+  return {
+    inputs: parsed.ok as I,
+    ...{ env: {}, log, signal: AbortSignal.timeout(90_000), github: undefined, attempt: 1, touch: () => undefined },
+    ...{ runId: Math.random().toString(36).slice(2, 10), holder: 'cli/test', key: 'k', leg: 'baseline' },
+    out: await mkdtemp(path.join(tmpdir(), 'bench-modes-')),
+  }
+}
+const serverLogs = async (out: string): Promise<string[]> =>
+  (await readdir(out)).filter(f => f.endsWith('.vllm.log')).sort()
+const writes = () =>
+  world.sandbox.api
+    .requests()
+    .filter(r => r.userAgent.includes('bench-action') && r.method !== 'GET' && !r.path.includes('selfsubject'))
+
+test('B5: standup of a gated model without a token ends before it changes the cluster', async () => {
+  const before = writes().length
+  const outcome = await standup(await open<StandupInputs>('standup', { 'hf-token': '' }))
+  expect(outcome.failure).toMatchObject({ code: 'INPUT', what: expect.stringContaining(model) })
+  expect(writes().slice(before)).toEqual([])
+})
+
+test('B39: the logs of the model servers are kept when one of them crashes', async () => {
+  const session = await open<StandupInputs>('standup', { overrides: 'extraArgs: [--no-such-flag]' })
+  const outcome = await standup(session)
+  expect(outcome.failure?.code).toBe('MODEL_LOAD')
+  const [first] = await serverLogs(session.out)
+  expect(await readFile(path.join(session.out, first!), 'utf8')).toContain('unrecognized arguments: --no-such-flag')
+}, 90_000)
+
+test('B38, B39: a changed input is applied over what stands there, and the logs of both servers are kept', async () => {
+  const session = await open<StandupInputs>('standup')
+  const outcome = await standup(session)
+  expect(outcome.failure).toBeUndefined()
+  expect(lines.join('\n')).toMatch(/applied \d+ objects: 0 created, [12] changed/)
+  const logs = await serverLogs(session.out)
+  expect(logs).toHaveLength(2)
+  for (const file of logs) expect(await readFile(path.join(session.out, file), 'utf8')).toContain('Application startup complete')
+}, 90_000)
+
+test('B54: of several labelled Gateways the one of the stack counts, and none is a failure that names the label', async () => {
+  const api = new Api(loadKubeconfig({ kind: 'content', yaml: world.sandbox.kubeconfig }, undefined, {}), log)
+  const other = { name: 'another', namespace, labels: { 'stood-up-via': 'modelservice' } }
+  world.sandbox.api.store.create({
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'Gateway',
+    metadata: other,
+    spec: { gatewayClassName: 'none', listeners: [] },
+  })
+  const where = { namespace, signal: AbortSignal.timeout(20_000) }
+  const gateway = 'infra-llmdbench-inference-gateway'
+  expect(await endpointOf(api, { kind: 'auto' }, { ...where, gateway })).toBe(
+    `http://${gateway}-istio.${namespace}.svc.cluster.local:80`,
+  )
+  await expect(endpointOf(api, { kind: 'auto' }, { ...where, gateway: 'gone' })).rejects.toThrow(
+    'stood-up-via=modelservice',
+  )
+  world.sandbox.api.store.delete('gateways.gateway.networking.k8s.io', namespace, 'another')
+  await api.close()
+})
+
+test('B52, B65: run needs no word about the autoscaler; a repeat that does not finish in time fails and is cleaned up', async () => {
+  const session = await open<RunInputs>('run', { 'wait-timeout': '1s', repeats: '2' })
+  expect(Object.keys(session.inputs).filter(name => /wva|autoscal/i.test(name))).toEqual([])
+  const outcome = await run(session)
+  expect(outcome.failure).toMatchObject({
+    code: 'HARNESS',
+    what: expect.stringMatching(/^2 of 2 repeats failed.*did not finish in 1 s/),
+  })
+  expect(outcome.leg?.repeats.map(r => r.status)).toEqual(['failed', 'failed'])
+  expect(world.names('pods').filter(name => name.startsWith('llmdbench-'))).toEqual([])
+}, 90_000)
+
+test('B65: a harness that ended before anybody looked is judged by the exit code in the status of its container', async () => {
+  const session = await open<RunInputs>('run', {
+    'workload-overrides': 'rate: [1]\nmax_seconds: 1\ndata.prompt_tokens: 10\ndata.output_tokens: 10',
+  })
+  // The first list of pods is answered late: by then guidellm has ended.
+  world.sandbox.faults.api.add({
+    match: r =>
+      r.method === 'GET' &&
+      r.path.endsWith('/pods') &&
+      (r.query.labelSelector ?? '').includes('bench-run') &&
+      r.query.watch === undefined,
+    delayMs: 8000,
+    times: 1,
+  })
+  const outcome = await run(session)
+  expect(outcome.failure).toBeUndefined()
+  expect(outcome.leg?.repeats[0]).toMatchObject({ status: 'done', exitCode: 0 })
+}, 90_000)
