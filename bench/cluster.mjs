@@ -17,8 +17,18 @@ export async function startCluster({ downloadMs = 0, ...options } = {}) {
   const sandbox = await startSandbox({ speed: 10, ...options, hosts: [hub.url] })
   const github = await startGithub({ pr: 7 })
   const temp = await mkdtemp(path.join(tmpdir(), 'bench-action-bench-'))
-  const common = { kubeconfig: sandbox.kubeconfig, namespace, model, 'github-token': github.token, matrix: '{"wva": false}' }
-  const own = { standup: { 'hf-token': hfToken, 'hf-endpoint': hub.url, 'model-cache-size': '20Gi' }, run: { repeats: '1' }, teardown: {} }
+  const common = {
+    kubeconfig: sandbox.kubeconfig,
+    namespace,
+    model,
+    'github-token': github.token,
+    matrix: '{"wva": false}',
+  }
+  const own = {
+    standup: { 'hf-token': hfToken, 'hf-endpoint': hub.url, 'model-cache-size': '20Gi' },
+    run: { repeats: '1' },
+    teardown: {},
+  }
   let steps = 0
   return {
     sandbox,
@@ -32,10 +42,12 @@ export async function startCluster({ downloadMs = 0, ...options } = {}) {
         env: github.env,
         onOutput: text => {
           const at = performance.now() - started
-          for (const line of text.split('\n')) if (line.trim() !== '' && !line.startsWith('::add-mask')) lines.push({ at, text: line })
+          for (const line of text.split('\n'))
+            if (line.trim() !== '' && !line.startsWith('::add-mask')) lines.push({ at, text: line })
         },
       })
-      if (run.exitCode !== 0) throw new Error(`${mode} failed (exit code ${run.exitCode}):\n${run.stdout}\n${run.stderr}`)
+      if (run.exitCode !== 0)
+        throw new Error(`${mode} failed (exit code ${run.exitCode}):\n${run.stdout}\n${run.stderr}`)
       return { ...run, out, lines, started }
     },
     async close() {

@@ -6,17 +6,16 @@ import path from 'node:path'
 import { seconds, startCluster } from './cluster.mjs'
 
 const goalMs = 15_000
-const logBytes = 20_000_000
 
-/** A folder whose guidellm runs the next one on PATH and then, once it has written its report, much more to its log. */
-async function talkative() {
-  const folder = await mkdtemp(path.join(tmpdir(), 'bench-action-talkative-'))
-  const line = 'x'.repeat(98)
+/** A folder whose guidellm runs the next one on PATH, tells when that ended and how large its report is, and then talks. */
+async function wrapper(talkBytes) {
+  const folder = await mkdtemp(path.join(tmpdir(), 'bench-action-guidellm-'))
   const script = `#!/bin/sh
 PATH=\${PATH#*:}
 guidellm "$@"
 code=$?
-yes '#${line}' | head -c ${logBytes}
+echo "BENCH ended $(date +%s.%N) report $(wc -c <"$RESULTS_DIR/results.json")"
+base64 /dev/urandom | head -c ${talkBytes}
 exit $code
 `
   await writeFile(path.join(folder, 'guidellm'), script, { mode: 0o755 })
@@ -36,8 +35,8 @@ const profile = (rate, maxSeconds, promptTokens) =>
   ].join('\n')
 
 const cases = [
-  { name: 'report', overrides: profile(20, 12, 14_000), containerPath: async () => [] },
-  { name: 'log', overrides: profile(10, 4, 200), containerPath: talkative },
+  { name: 'report of long prompts', overrides: profile(40, 12, 7000), talkBytes: 0 },
+  { name: 'long log', overrides: profile(10, 4, 200), talkBytes: 20_000_000 },
 ]
 
 /** Every file below a folder: path and bytes. */
@@ -47,3 +46,52 @@ async function filesOf(folder) {
   return Promise.all(files.map(async file => ({ file, bytes: (await stat(file)).size })))
 }
 
+/** Milliseconds since the epoch at which the last response of any repeat ended, by guidellm's own records. */
+function lastByte(leg) {
+  const steps = leg.repeats.flatMap(r => r.steps)
+  return Math.max(...steps.flatMap(s => s.rows.end.filter(end => end !== null).map(end => (s.begin + end) * 1000)))
+}
+
+async function measure({ overrides, talkBytes }) {
+  // Servers fast enough to complete what is asked of them: a request that is cut off has no last byte.
+  const cluster = await startCluster({ containerPath: await wrapper(talkBytes), env: { SIM_SPEED: '40' } })
+  try {
+    await cluster.step('standup')
+    const run = await cluster.step('run', { 'workload-overrides': overrides })
+    const ended = Date.now()
+    const files = await filesOf(run.out)
+    const log = files.find(f => f.file.endsWith('stdout.log'))
+    const [, guidellm, report] = /BENCH ended (\S+) report (\d+)/.exec(await readFile(log.file, 'utf8'))
+    const leg = JSON.parse(await readFile(path.join(run.out, 'leg.json'), 'utf8'))
+    const rows = leg.repeats.flatMap(r => r.steps.flatMap(s => s.rows.status))
+    const last = lastByte(leg)
+    return {
+      ...{ total: ended - last, writing: guidellm * 1000 - last, own: ended - guidellm * 1000 },
+      ...{
+        report: Number(report),
+        log: log.bytes,
+        records: rows.length,
+        completed: rows.filter(s => s === 'c').length,
+      },
+      lines: run.lines,
+    }
+  } finally {
+    await cluster.close()
+  }
+}
+
+const mb = bytes => `${(bytes / 1e6).toFixed(1)} MB`
+const began = performance.now()
+const totals = []
+for (const one of cases) {
+  const r = await measure(one)
+  totals.push(r.total)
+  console.log(
+    `${one.name}: report ${mb(r.report)} of ${r.records} requests (${r.completed} completed), stdout.log ${mb(r.log)}`,
+  )
+  console.log(`  last response byte to the end of the step ${seconds(r.total)}   goal <= ${goalMs / 1000} s`)
+  console.log(`  of it guidellm until its report is written ${seconds(r.writing)}, the rest ${seconds(r.own)}`)
+  if (process.argv.includes('--log'))
+    for (const l of r.lines) console.log(`  ${seconds(l.at)}  ${l.text.slice(0, 200)}`)
+}
+console.log(`longest ${seconds(Math.max(...totals))}; bench: ${seconds(performance.now() - began)}`)

@@ -75,6 +75,9 @@ for (const grace of graceSeconds) {
   if (process.argv.includes('--log')) for (const l of r.lines) console.log(`  ${seconds(l.at)}  ${l.text}`)
 }
 const worst = Math.max(...runs.map(r => r.wall - r.grace))
-if (runs.length < graceSeconds.length) console.log(`only ${runs.length} of ${graceSeconds.length} cases fitted into ${budgetMs / 1000} s`)
-console.log(`API latency ${latencyMs} ms: longest wall without grace ${seconds(worst)}   goal <= ${seconds(goalMs).trim()}`)
+if (runs.length < graceSeconds.length)
+  console.log(`only ${runs.length} of ${graceSeconds.length} cases fitted into ${budgetMs / 1000} s`)
+console.log(
+  `API latency ${latencyMs} ms: longest wall without grace ${seconds(worst)}   goal <= ${seconds(goalMs).trim()}`,
+)
 console.log(`bench: ${seconds(performance.now() - began)}`)

@@ -94,7 +94,7 @@ waits 30 s first and asks every 30 s, with the same ceiling; whoever compares st
 its probe:
 
 ${yaml(`overrides: |
-  startupProbe: {initialDelaySeconds: 30, periodSeconds: 30, failureThreshold: 60}`)}
+  startupProbe: { initialDelaySeconds: 30, periodSeconds: 30, failureThreshold: 60 }`)}
 `
 
 export const workloads = () => `# Workloads

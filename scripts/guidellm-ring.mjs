@@ -48,7 +48,10 @@ if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
 
 // Only guidellm goes onto the containers' PATH, not the environment's python and pip. Python's multiprocessing makes unix
 // sockets in TMPDIR, whose path must stay under 108 characters: a container's own folder is longer.
-writeFileSync(path.join(home, 'bin', 'guidellm'), `#!/bin/sh\nTMPDIR=/tmp exec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`)
+writeFileSync(
+  path.join(home, 'bin', 'guidellm'),
+  `#!/bin/sh\nTMPDIR=/tmp exec '${path.join(home, 'venv', 'bin', 'guidellm')}' "$@"\n`,
+)
 chmodSync(path.join(home, 'bin', 'guidellm'), 0o755)
 
 const jest = spawnSync(

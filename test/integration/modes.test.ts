@@ -52,12 +52,12 @@ test('B5: standup of a gated model without a token ends before it changes the cl
   expect(writes().slice(before)).toEqual([])
 })
 
-test('B39: the logs of the model servers are kept when one of them crashes', async () => {
+test('B39: after a crash there is a log file of the model server, and its last words are in the failure', async () => {
   const session = await open<StandupInputs>('standup', { overrides: 'extraArgs: [--no-such-flag]' })
   const outcome = await standup(session)
   expect(outcome.failure?.code).toBe('MODEL_LOAD')
-  const [first] = await serverLogs(session.out)
-  expect(await readFile(path.join(session.out, first!), 'utf8')).toContain('unrecognized arguments: --no-such-flag')
+  expect((await serverLogs(session.out)).length).toBeGreaterThan(0)
+  expect(outcome.failure?.evidence.join('\n')).toContain('unrecognized arguments: --no-such-flag')
 }, 90_000)
 
 test('B38, B39: a changed input is applied over what stands there, and the logs of both servers are kept', async () => {
@@ -67,7 +67,8 @@ test('B38, B39: a changed input is applied over what stands there, and the logs 
   expect(lines.join('\n')).toMatch(/applied \d+ objects: 0 created, [12] changed/)
   const logs = await serverLogs(session.out)
   expect(logs).toHaveLength(2)
-  for (const file of logs) expect(await readFile(path.join(session.out, file), 'utf8')).toContain('Application startup complete')
+  for (const file of logs)
+    expect(await readFile(path.join(session.out, file), 'utf8')).toContain('Application startup complete')
 }, 90_000)
 
 test('B54: of several labelled Gateways the one of the stack counts, and none is a failure that names the label', async () => {
@@ -108,16 +109,26 @@ test('B65: a harness that ended before anybody looked is judged by the exit code
     'workload-overrides': 'rate: [1]\nmax_seconds: 1\ndata.prompt_tokens: 10\ndata.output_tokens: 10',
   })
   // The first list of pods is answered late: by then guidellm has ended.
+  let ended = false
   world.sandbox.faults.api.add({
-    match: r =>
-      r.method === 'GET' &&
-      r.path.endsWith('/pods') &&
-      (r.query.labelSelector ?? '').includes('bench-run') &&
-      r.query.watch === undefined,
-    delayMs: 8000,
+    match: r => {
+      const first =
+        r.method === 'GET' && r.path.endsWith('/pods') && (r.query.labelSelector ?? '').includes('bench-run')
+      if (first) setTimeout(() => (ended = harnessEnded()), 9500).unref()
+      return first
+    },
+    delayMs: 10_000,
     times: 1,
   })
   const outcome = await run(session)
+  expect(ended).toBe(true)
   expect(outcome.failure).toBeUndefined()
   expect(outcome.leg?.repeats[0]).toMatchObject({ status: 'done', exitCode: 0 })
 }, 90_000)
+
+type Statuses = { containerStatuses?: { name: string; state?: { terminated?: unknown } }[] } | undefined
+const harnessEnded = (): boolean =>
+  world.sandbox.api.store
+    .list('pods', namespace)
+    .filter(p => p.metadata.name.startsWith('llmdbench-'))
+    .some(p => (p.status as Statuses)?.containerStatuses?.some(c => c.name === 'harness' && c.state?.terminated))

@@ -121,7 +121,7 @@ describe('what is not ours stays', () => {
   ]
 
   test.each<Record<string, string>>([{}, { deep: 'true' }, { purge: 'true' }])(
-    'B78: namespaces, custom resource definitions and all that is cluster-wide stay, with %j',
+    'B19, B78: namespaces, custom resource definitions and all that is cluster-wide stay, with %j',
     async more => {
       for (const object of outside) server.store.create(object)
       const kinds = server.store.registry.all().map(k => k.id)

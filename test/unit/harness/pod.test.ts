@@ -86,7 +86,7 @@ test('B63: the pod gets no kubeconfig, no service account token and only the var
   expect(pod.spec.containers[1].env).toBeUndefined()
 })
 
-test('the token comes from the Secret by reference, and only when there is one', () => {
+test('B5: the token comes from the Secret by reference, and only when there is one', () => {
   expect(envOf(podWith({})).HF_TOKEN).toEqual({
     secretKeyRef: { name: 'llm-d-hf-token', key: 'HF_TOKEN', optional: true },
   })

@@ -1,0 +1,28 @@
+// One-line mutations of behaviours that cost most when they break. `find` must occur exactly once in `file`; the test file
+// `test` must fail in the mutated copy.
+export const mutants = [
+  { name: 'an object without our label is taken for ours', file: 'src/cluster/objects.ts', find: "return owner !== undefined && owner !== '' && (stack === undefined || owner === stack)", replace: 'return stack === undefined || owner === stack || owner === undefined', test: 'test/integration/removal.test.ts' },
+  { name: 'a delete without the UID precondition', file: 'src/cluster/objects.ts', find: '...(object.metadata.uid === undefined ? {} : { preconditions: { uid: object.metadata.uid } }),', replace: '', test: 'test/integration/cluster.test.ts', pattern: 'spares an object' },
+  { name: 'apply takes fields of other managers by force', file: 'src/cluster/objects.ts', find: 'force: false', replace: 'force: true', test: 'test/integration/cluster.test.ts', pattern: 'not taken over' },
+  { name: 'a POST is retried', file: 'src/cluster/api.ts', find: "options.idempotent ?? method !== 'POST'", replace: 'options.idempotent ?? true', test: 'test/integration/cluster.test.ts', pattern: 'a POST is not repeated' },
+  { name: 'a refused apply is taken for transient', file: 'src/cluster/api-error.ts', find: 'return !/not declared in schema|failed to create typed patch object|duplicate entries/.test(error.message)', replace: 'return true', test: 'test/integration/cluster.test.ts', pattern: 'not transient' },
+  { name: 'Retry-After is ignored', file: 'src/cluster/api.ts', find: 'asked === undefined ? ', replace: 'true ? ', test: 'test/integration/cluster.test.ts', pattern: 'Retry-After' },
+  { name: 'copied files are not compared by SHA-256', file: 'src/cluster/files.ts', find: 'got === undefined || got.bytes !== m.bytes || got.sha256 !== m.sha256', replace: 'false && got === undefined', test: 'test/integration/cluster.test.ts', pattern: 'cut short' },
+  { name: 'a file name may leave the folder', file: 'src/cluster/files.ts', find: "parts.some(p => p === '..' || p === '' || p === '.')", replace: 'false', test: 'test/integration/cluster.test.ts', pattern: 'leads out' },
+  { name: 'after 410 the watch does not list again', file: 'src/cluster/watch.ts', find: "          version = ''\n          break", replace: '          break', test: 'test/integration/cluster.test.ts', pattern: 'after 410' },
+  { name: 'NO_PROXY is ignored', file: 'src/cluster/config.ts', find: '  if (exempt) return undefined', replace: '', test: 'test/integration/cluster.test.ts', pattern: 'NO_PROXY' },
+  { name: 'the label hash leaves the namespace out', file: 'src/stack/names.ts', find: '`${namespace}/${id}`', replace: '`${id}`', test: 'test/unit/stack/names.test.ts' },
+  { name: 'a plan shows the token', file: 'src/stack/stack.ts', find: "map(key => [key, 'REDACTED'])", replace: 'map(key => [key, (data as Record<string, string>)[key] as string])', test: 'test/unit/stack/objects.test.ts' },
+  { name: 'vllm does not replace the shell, so SIGTERM never reaches it', file: 'src/stack/components/model-server.ts', find: '`exec ${serveCommand(spec)', replace: '`${serveCommand(spec)', test: 'test/unit/stack/golden.test.ts' },
+  { name: 'a step begins at its first request', file: 'src/harness/parse.ts', find: 'first - 1 / rate', replace: 'first', test: 'test/unit/harness/parse.test.ts' },
+  { name: 'ITL is weighted by tokens instead of gaps', file: 'src/results/guidellm-stats.ts', find: 'r => (r.output_tokens ?? 0) - 1,', replace: 'r => r.output_tokens ?? 0,', test: 'test/unit/results/guidellm-stats.test.ts' },
+  { name: 'a fork is not recognised', file: 'src/github/event.ts', find: 'return found(pull.number ?? event.number, head.sha, !same(asText(asObject(head.repo).full_name)))', replace: 'return found(pull.number ?? event.number, head.sha, false)', test: 'test/integration/github/event.test.ts' },
+  { name: "somebody else's comment with our marker is edited", file: 'src/github/comment-settle.ts', find: 'comment.author?.toLowerCase() === login.toLowerCase() && ', replace: '', test: 'test/integration/github/comment.test.ts' },
+  { name: 'GPUs in requests and limits are counted twice', file: 'src/timeline/record.ts', find: '{ ...resources?.requests, ...resources?.limits }', replace: '{ ...resources?.limits }) .concat(Object.entries({ ...resources?.requests })', test: 'test/unit/timeline/record.test.ts' },
+  { name: 'post removes a stack with lifetime ttl', file: 'src/state.ts', find: "inputs.lifetime === 'ttl' ?", replace: 'false ?', test: 'test/unit/door/state.test.ts' },
+  { name: 'the smoke test takes any model', file: 'src/modes/smoke.ts', find: 'if (!answer.models.includes(model)) {', replace: 'if (answer.models.length === 0) {', test: 'test/unit/cluster/probe.test.ts' },
+  { name: 'a shell metacharacter in an address reaches the probe', file: 'src/cluster/probe.ts', find: '[A-Za-z0-9._-]+)(?::\\d{1,5})?$/.test(url)', replace: '[^/]+)(?::\\d{1,5})?$/.test(url)', test: 'test/unit/cluster/probe.test.ts' },
+  { name: 'an unknown input is accepted', file: 'src/inputs/parse.ts', find: 'if (field === undefined) {', replace: 'if (field === undefined && name === "") {', test: 'test/unit/inputs/bad-inputs.test.ts' },
+  { name: 'wva: true is accepted', file: 'src/inputs/parse.ts', find: "if (r.read('wva', values.boolean, false)) {", replace: "if (r.read('wva', values.boolean, false) && r.given('never')) {", test: 'test/unit/inputs/bad-inputs.test.ts' },
+  { name: 'a pipe in foreign text breaks a table', file: 'src/report/escape.ts', find: '[&<>|', replace: '[&<>', test: 'test/unit/report/escape.test.ts' },
+]
