@@ -85,6 +85,13 @@ async function makeOut(env: Env): Promise<string> {
 }
 
 async function runMode(session: Session<Inputs>): Promise<Outcome> {
+  const { inputs } = session
+  if (inputs.dryRun && inputs.mode === 'run') {
+    return (await import('./modes/plan.ts')).planRun(session as Session<typeof inputs>)
+  }
+  if (inputs.dryRun && inputs.mode === 'standup' && inputs.kubeconfig === undefined) {
+    return (await import('./modes/plan.ts')).planStandup(session as Session<typeof inputs>)
+  }
   switch (session.inputs.mode) {
     case 'standup':
       return (await import('./modes/standup.ts')).standup(session as Session<typeof session.inputs>)

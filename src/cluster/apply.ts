@@ -3,7 +3,8 @@ import type { Log } from '../log.ts'
 import { inventoryName, type KubeObject, specHashAnnotation, stackLabel } from '../stack/kube.ts'
 import type { Api } from './api.ts'
 import { ApiError, explainApiError, isForbidden } from './api-error.ts'
-import { apply, get, isOurs, remove, waitUntilGone } from './objects.ts'
+import { waitUntilGone } from './gone.ts'
+import { apply, get, isOurs, remove } from './objects.ts'
 import { describe, kindOf } from './resources.ts'
 
 export interface ApplyResult {
@@ -81,7 +82,7 @@ export async function applyStack(
         return
       }
       await remove(api, before, { signal: options.signal, propagation: 'Foreground' })
-      await waitUntilGone(api, before, options.signal)
+      await waitUntilGone(api, before, options.signal, options.log)
       fresh = true
     }
     let after: KubeObject

@@ -40,11 +40,15 @@ export async function wholeLog(
   api: Api,
   target: ContainerRef,
   signal: AbortSignal,
-  limitBytes = 8 * 1024 * 1024,
+  options: { limitBytes?: number; previous?: boolean } = {},
 ): Promise<string> {
   return readAll(
     await api.stream(`${objectPath('Pod', target.namespace, target.pod)}/log`, {
-      query: { container: target.container, limitBytes },
+      query: {
+        container: target.container,
+        limitBytes: options.limitBytes ?? 8 * 1024 * 1024,
+        previous: options.previous === true ? true : undefined,
+      },
       accept: '*/*',
       signal,
     }),

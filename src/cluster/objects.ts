@@ -1,5 +1,5 @@
 import { fieldManager, type KubeObject, stackLabel } from '../stack/kube.ts'
-import { type Api, pause } from './api.ts'
+import type { Api } from './api.ts'
 import { isConflict, isNotFound } from './api-error.ts'
 import { collectionPath, type Kind, kindOf, objectPath, resources } from './resources.ts'
 
@@ -106,15 +106,6 @@ export async function remove(api: Api, object: KubeObject, options: DeleteOption
     if (isNotFound(error)) return true
     if (isConflict(error)) return false
     throw error
-  }
-}
-
-/** Returns when an object that was deleted is no longer there; asks again with growing pauses, at most every 2 s. */
-export async function waitUntilGone(api: Api, object: KubeObject, signal: AbortSignal): Promise<void> {
-  for (let delay = 50; ; delay = Math.min(delay * 2, 2000)) {
-    const live = await get(api, kindOf(object), object.metadata.namespace, object.metadata.name, signal)
-    if (live === undefined || live.metadata.uid !== object.metadata.uid) return
-    await pause(delay, signal)
   }
 }
 

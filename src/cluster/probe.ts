@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { type FailureCode, UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { type KubeObject, stackLabel } from '../stack/kube.ts'
-import { placed, restrictedContainer, restrictedPod } from '../stack/object.ts'
+import { awayFromGpus, placed, restrictedContainer, restrictedPod } from '../stack/object.ts'
 import type { PodPlacement } from '../stack/spec.ts'
 import type { Api } from './api.ts'
 import { podEvidence } from './diagnose.ts'
@@ -72,6 +72,8 @@ export async function probe(
     image: string
     placement: PodPlacement
     openShift: boolean
+    /** Label of the GPU nodes, which a probe must not occupy; undefined when there are no others. */
+    accelerator: { readonly key: string; readonly value: string } | undefined
     /** Retries end after this long. */
     seconds: number
     code: FailureCode
@@ -146,6 +148,8 @@ function probePod(
     image: string
     placement: PodPlacement
     openShift: boolean
+    /** Label of the GPU nodes, which a probe must not occupy; undefined when there are no others. */
+    accelerator: { readonly key: string; readonly value: string } | undefined
   },
   command: string[],
 ): KubeObject {
@@ -167,6 +171,7 @@ function probePod(
       automountServiceAccountToken: false,
       terminationGracePeriodSeconds: 0,
       ...placed(placement),
+      ...awayFromGpus(options.accelerator === undefined ? {} : { accelerator: options.accelerator }),
       securityContext: restrictedPod(options),
       containers: [
         {

@@ -1,8 +1,9 @@
 import type { Log } from '../log.ts'
 import { inventoryName, type KubeObject, stackLabel } from '../stack/kube.ts'
-import { type Api, pause } from './api.ts'
+import type { Api } from './api.ts'
 import { ApiError, isForbidden, isNotFound } from './api-error.ts'
-import { get, isOurs, list, remove } from './objects.ts'
+import { isOurs, list, remove } from './objects.ts'
+import { Observer } from './observer.ts'
 import { describe, type Kind, resources } from './resources.ts'
 
 /** Gone before anything else, so that nothing re-creates pods or sends them traffic while the rest goes. */
@@ -164,42 +165,44 @@ function belongsToCluster(o: KubeObject): boolean {
   return false
 }
 
-/** Follows the deleted objects until none is left or the time is up; the returned objects are what is still there. */
+/**
+ * Follows the deleted objects by watches until none is left or the time is up; the returned objects are what is still
+ * there, as they were last seen.
+ */
 async function waitGone(
   api: Api,
   request: RemovalRequest,
   targets: readonly KubeObject[],
   failures: string[],
 ): Promise<KubeObject[]> {
-  const end = Date.now() + request.timeoutMs
-  let delay = 100
-  for (let rest = [...targets]; ; ) {
-    const checked = await Promise.all(
-      rest.map(async object => {
-        try {
-          const live = await get(
-            api,
-            object.kind as Kind,
-            object.metadata.namespace,
-            object.metadata.name,
-            request.signal,
-          )
-          return live !== undefined && live.metadata.uid === object.metadata.uid
-            ? [{ ...live, apiVersion: object.apiVersion, kind: object.kind }]
-            : []
-        } catch (error) {
-          request.signal.throwIfAborted()
-          if (error instanceof ApiError && error.status === 403) {
-            failures.push(`${describe(object)}: no right to see whether it is gone`)
-            return []
-          }
-          return [object]
+  if (targets.length === 0) return []
+  const uids = new Set(targets.map(t => t.metadata.uid))
+  const namespaces = [...new Set(targets.map(t => t.metadata.namespace ?? ''))]
+  const rest = await Promise.all(
+    namespaces.map(async namespace => {
+      const kinds = [...new Set(targets.filter(t => t.metadata.namespace === namespace).map(t => t.kind as Kind))]
+      const observer = new Observer(api, namespace, request.log, request.signal)
+      const left = () => kinds.flatMap(kind => observer.view.list(kind)).filter(o => uids.has(o.metadata.uid))
+      try {
+        // Only ours: a purge aside, nobody else's Secrets are read.
+        const only = request.purge ? {} : { labelSelector: stackLabel }
+        await Promise.all(kinds.map(kind => observer.watch(kind, only)))
+        await observer.until(() => (left().length === 0 ? true : undefined), {
+          timeoutMs: request.timeoutMs,
+          onTimeout: () => new Error('not gone'),
+        })
+        return []
+      } catch (error) {
+        request.signal.throwIfAborted()
+        if (error instanceof ApiError) {
+          failures.push(`${namespace}: whether everything is gone could not be watched: ${error.message}`)
+          return targets.filter(t => t.metadata.namespace === namespace)
         }
-      }),
-    )
-    rest = checked.flat()
-    if (rest.length === 0 || Date.now() >= end) return rest
-    await pause(Math.min(delay, Math.max(0, end - Date.now())), request.signal)
-    delay = Math.min(delay * 2, 5000)
-  }
+        return left()
+      } finally {
+        await observer.close()
+      }
+    }),
+  )
+  return rest.flat()
 }

@@ -65,7 +65,8 @@ export function renderProfile(
   profile.random_seed = extra.seed
   // guidellm 0.5 gives an answer up after 60 s: a slow server would look like a failing one. The setting of its
   // environment (GUIDELLM__REQUEST_TIMEOUT) does not reach the requests; this argument does.
-  const kwargs = typeof profile.backend_kwargs === 'object' && profile.backend_kwargs !== null ? profile.backend_kwargs : {}
+  const kwargs =
+    typeof profile.backend_kwargs === 'object' && profile.backend_kwargs !== null ? profile.backend_kwargs : {}
   profile.backend_kwargs = { timeout: Number(profile.max_seconds), ...kwargs }
   return { yaml: stringify(profile, { lineWidth: 0 }), profile: describeWorkload(profile, name) }
 }

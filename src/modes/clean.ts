@@ -1,5 +1,6 @@
 import type { Api } from '../cluster/api.ts'
-import { get, list, mergePatch, remove, waitUntilGone } from '../cluster/objects.ts'
+import { waitUntilGone } from '../cluster/gone.ts'
+import { get, list, mergePatch, remove } from '../cluster/objects.ts'
 import { removeStack } from '../cluster/remove.ts'
 import type { Kind } from '../cluster/resources.ts'
 import type { Inputs } from '../inputs.ts'
@@ -66,6 +67,6 @@ export async function removeHarness(api: Api, session: Session<Inputs>): Promise
   )
   const objects = lists.flatMap(l => l.items)
   await Promise.all(objects.map(o => remove(api, o, { graceSeconds: 1, signal })))
-  await Promise.all(objects.map(o => waitUntilGone(api, o, signal)))
+  await Promise.all(objects.filter(o => o.kind === 'Pod').map(o => waitUntilGone(api, o, signal, log)))
   log.info(`post: removed ${objects.length} harness object(s) of run ${session.runId}`)
 }

@@ -5,8 +5,9 @@ import type { Api } from '../cluster/api.ts'
 import { podEvidence } from '../cluster/diagnose.ts'
 import { exec } from '../cluster/exec.ts'
 import { fetchFolder } from '../cluster/files.ts'
+import { waitUntilGone } from '../cluster/gone.ts'
 import { wholeLog } from '../cluster/logs.ts'
-import { isOurs, remove, waitUntilGone } from '../cluster/objects.ts'
+import { isOurs, remove } from '../cluster/objects.ts'
 import { Observer, type View } from '../cluster/observer.ts'
 import { collectionPath, kindOf } from '../cluster/resources.ts'
 import { asFailure, UserError } from '../errors.ts'
@@ -405,7 +406,7 @@ async function removeAll(api: Api, created: readonly KubeObject[], log: Session<
       .map(async object => {
         try {
           await remove(api, object, { signal, graceSeconds: 1 })
-          await waitUntilGone(api, object, signal)
+          if (object.kind === 'Pod') await waitUntilGone(api, object, signal, log)
         } catch (error) {
           log.warning(`${object.kind} ${object.metadata.name} may still be there: ${(error as Error).message}`)
         }

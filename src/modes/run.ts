@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Api } from '../cluster/api.ts'
 import { explainApiError, isForbidden } from '../cluster/api-error.ts'
@@ -12,6 +12,7 @@ import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
 import { inventoryName } from '../stack/kube.ts'
 import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
+import { profileName, templateOf } from './plan.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
 import { inFlightLimit, type RepeatContext, runRepeat } from './repeat.ts'
 import { findInventory, noStack, type Outcome, openCluster, type Session, Timings } from './session.ts'
@@ -28,7 +29,6 @@ const endpointAttemptSeconds = 20
  */
 export async function run(session: Session<RunInputs>): Promise<Outcome> {
   const { inputs, log, signal } = session
-  if (inputs.dryRun) return planOnly(session)
   const timings = new Timings()
   const repeats: Repeat[] = []
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
@@ -44,7 +44,10 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       simulated,
       ...(stack ? { inventory: stack } : {}),
       ...(workload
-        ? { workload, clientLimits: { maxConcurrency: inFlightLimit(workload), requestTimeoutSeconds: workload.secondsPerRate } }
+        ? {
+            workload,
+            clientLimits: { maxConcurrency: inFlightLimit(workload), requestTimeoutSeconds: workload.secondsPerRate },
+          }
         : {}),
       ...(failure ? { failure } : {}),
     })
@@ -57,7 +60,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
     const target = await timings.measure('endpoint', () =>
-      log.group('Endpoint', () => findEndpoint(api, session, stack, facts.openShift)),
+      log.group('Endpoint', () => findEndpoint(api, session, stack, facts)),
     )
     const model = target.model
     const template = await templateOf(session)
@@ -134,51 +137,11 @@ const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder:
   'results-path': resultsFolder,
 })
 
-/** B77: nothing is created; the profile is rendered against a mock target. */
-async function planOnly(session: Session<RunInputs>): Promise<Outcome> {
-  const { inputs, log } = session
-  const rendered = renderProfile(
-    await templateOf(session),
-    { target: 'http://mock:1234', model: inputs.model, name: profileName(inputs.workload) },
-    inputs.workloadOverrides,
-    { seed: inputs.seed },
-  )
-  await writeFile(path.join(session.out, 'plan.yaml'), rendered.yaml)
-  log.info(
-    `dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`,
-  )
-  return { outputs: { endpoint: 'http://mock:1234', 'plan-path': path.join(session.out, 'plan.yaml') } }
-}
-
-/** Name of a profile: its file name without folders and endings. */
-export const profileName = (workload: string): string => path.basename(workload).replace(/\.ya?ml(\.in)?$/, '')
-
-/** A built-in profile's name stays a name; anything else is a file of the repository. */
-async function templateOf(session: Session<RunInputs>): Promise<string> {
-  const { builtInProfiles } = await import('../harness/profiles.ts')
-  const { workload } = session.inputs
-  if (workload in builtInProfiles) return workload
-  const { readFile } = await import('node:fs/promises')
-  try {
-    return await readFile(path.resolve(session.env.GITHUB_WORKSPACE ?? process.cwd(), workload), 'utf8')
-  } catch (cause) {
-    throw new UserError(
-      'INPUT',
-      `The workload profile ${JSON.stringify(workload)} is neither built in nor a readable file.`,
-      {
-        why: (cause as Error).message,
-        next: `Write one of ${Object.keys(builtInProfiles).join(', ')}, or the path of a YAML file in the checked-out repository.`,
-        cause,
-      },
-    )
-  }
-}
-
 async function findEndpoint(
   api: Api,
   session: Session<RunInputs>,
   stack: Inventory | undefined,
-  openShift: boolean,
+  facts: { openShift: boolean; gpuNodesOnly: boolean },
 ): Promise<{ url: string; model: string }> {
   const { inputs, log, signal } = session
   const url = await endpointOf(api, inputs.endpoint, {
@@ -192,7 +155,8 @@ async function findEndpoint(
     runId: session.runId,
     image: inputs.images.harness,
     placement: inputs.placement,
-    openShift,
+    openShift: facts.openShift,
+    accelerator: facts.gpuNodesOnly ? undefined : stack?.accelerator,
     seconds: endpointAttemptSeconds,
     code: 'HARNESS',
     signal,

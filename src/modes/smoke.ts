@@ -46,6 +46,7 @@ export async function smokeTest(
       image: spec.images.harness,
       placement: spec.placement,
       openShift: spec.openShift ?? false,
+      accelerator: spec.gpuNodesOnly ? undefined : spec.accelerator,
       seconds: smokeSeconds,
       code: 'SMOKE',
       signal: session.signal,

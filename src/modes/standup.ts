@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { stringify } from 'yaml'
 import type { Api } from '../cluster/api.ts'
 import { explainApiError, isForbidden } from '../cluster/api-error.ts'
 import { applyStack, refuseForeign } from '../cluster/apply.ts'
@@ -13,12 +12,12 @@ import { asFailure, UserError } from '../errors.ts'
 import { modelAccess } from '../hub/model.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { buildSpec, settingsOf } from '../paths/build.ts'
-import { inventory, keepAnnotation } from '../stack/inventory.ts'
+import { keepAnnotation } from '../stack/inventory.ts'
 import { fieldManager, inventoryName, type KubeObject, stackLabel } from '../stack/kube.ts'
 import { modelLabel, names, stackName } from '../stack/names.ts'
 import type { StackSpec } from '../stack/spec.ts'
-import { redact, stackObjects } from '../stack/stack.ts'
 import { legDocument } from './leg.ts'
+import { baseOutputs, withInventory, writePlan } from './plan.ts'
 import { standupPreflight } from './preflight.ts'
 import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { smokeTest } from './smoke.ts'
@@ -31,7 +30,6 @@ import { smokeTest } from './smoke.ts'
 export async function standup(session: Session<StandupInputs>): Promise<Outcome> {
   const { inputs, log, signal } = session
   const settings = settingsOf(inputs)
-  if (inputs.dryRun && inputs.kubeconfig === undefined) return planFromInputs(session)
   const timings = new Timings()
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
   let spec: StackSpec | undefined
@@ -95,52 +93,6 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
   } finally {
     await api.close()
   }
-}
-
-const baseOutputs = (session: Session<StandupInputs>, spec: StackSpec) => ({
-  stack: spec.stack,
-  namespace: spec.namespace,
-  'plan-path': path.join(session.out, 'plan.yaml'),
-})
-
-function withInventory(spec: StackSpec, session: Session<StandupInputs>, createdNamespace: boolean): KubeObject[] {
-  const objects = stackObjects(spec)
-  const record = inventory(spec, objects, {
-    run: String(session.github?.runId ?? session.runId),
-    attempt: session.attempt,
-    commit: session.github?.sha ?? '',
-    expiresEpochSeconds: Math.floor((Date.now() + session.inputs.ttlMs) / 1000),
-    holder: session.holder,
-    createdNamespace,
-  })
-  return [record, ...objects]
-}
-
-/** The plan as YAML, in apply order, secrets redacted, and the images that it names. */
-async function writePlan(session: Session<StandupInputs>, objects: readonly KubeObject[]): Promise<void> {
-  const documents = redact(objects).map(o => stringify(o, { lineWidth: 0 }))
-  const images = [...new Set(JSON.stringify(objects).match(/"image":"([^"]+)"/g) ?? [])].map(m => m.slice(9, -1)).sort()
-  await writeFile(path.join(session.out, 'plan.yaml'), documents.join('---\n'), { mode: 0o600 })
-  await writeFile(path.join(session.out, 'images.txt'), `${images.join('\n')}\n`)
-  const kinds = new Map<string, number>()
-  for (const o of objects) kinds.set(o.kind, (kinds.get(o.kind) ?? 0) + 1)
-  session.log.info(
-    `plan: ${objects.length} objects (${[...kinds].map(([k, n]) => (n > 1 ? `${n} ${k}` : k)).join(', ')})`,
-  )
-}
-
-/** Without a cluster the plan comes from the inputs alone: what preflight would have seen is left open. */
-async function planFromInputs(session: Session<StandupInputs>): Promise<Outcome> {
-  const { inputs, log } = session
-  const accelerator = inputs.accelerator === 'auto' ? undefined : inputs.accelerator
-  const spec = buildSpec(inputs, {
-    accelerator,
-    storageClass: inputs.storageClass,
-    gated: inputs.hfToken !== undefined,
-  })
-  await writePlan(session, withInventory(spec, session, false))
-  log.info('dry run without a cluster: GPU label and default storage class are not known here and are left out')
-  return { outputs: baseOutputs(session, spec) }
 }
 
 async function refuseOtherStack(api: Api, spec: StackSpec, signal: AbortSignal): Promise<void> {
@@ -262,12 +214,13 @@ async function saveServerLogs(api: Api, spec: StackSpec, session: Session<Standu
   })
   await Promise.all(
     items.map(async pod => {
-      const text = await wholeLog(
-        api,
-        { namespace: spec.namespace, pod: pod.metadata.name, container: 'vllm' },
-        signal,
-      ).catch(() => undefined)
-      if (text !== undefined) await writeFile(path.join(session.out, `${pod.metadata.name}.vllm.log`), text)
+      const target = { namespace: spec.namespace, pod: pod.metadata.name, container: 'vllm' }
+      // A container that has just been restarted has said nothing yet: what it crashed with is in the log before.
+      for (const previous of [false, true]) {
+        const text = await wholeLog(api, target, signal, { previous }).catch(() => undefined)
+        const file = `${pod.metadata.name}.vllm${previous ? '.previous' : ''}.log`
+        if (text !== undefined) await writeFile(path.join(session.out, file), text)
+      }
     }),
   )
 }

@@ -70,8 +70,8 @@ export const rights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
     rule('', 'configmaps', clear),
     rule('', 'services', clear),
     rule('', 'serviceaccounts', clear),
-    rule('', 'secrets', 'get list delete'),
-    rule('', 'persistentvolumeclaims', 'get list delete'),
+    rule('', 'secrets', clear),
+    rule('', 'persistentvolumeclaims', clear),
     rule('', 'pods', clear),
     rule('apps', 'deployments', clear),
     rule('apps', 'replicasets', clear),
@@ -82,7 +82,7 @@ export const rights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
     rule('gateway.networking.k8s.io', 'httproutes', clear),
     rule('inference.networking.k8s.io', 'inferencepools', clear),
     rule('networking.istio.io', 'destinationrules', clear),
-    ...scalers('get list delete'),
+    ...scalers(clear),
   ],
 }
 

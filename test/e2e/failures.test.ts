@@ -43,7 +43,7 @@ const standupCases: Case[] = [
     },
   },
   {
-    name: 'refused credentials (401)',
+    name: 'B40: refused credentials (401)',
     code: 'PREFLIGHT',
     says: ['refused the credentials', 'kubectl create token'],
     untouched: true,
@@ -52,7 +52,7 @@ const standupCases: Case[] = [
     },
   },
   {
-    name: 'a missing right (403)',
+    name: 'B40: a missing right (403)',
     code: 'PREFLIGHT',
     says: ['create deployments.apps in llm-d-bench', 'docs/rbac.md'],
     untouched: true,
@@ -65,7 +65,7 @@ const standupCases: Case[] = [
     },
   },
   {
-    name: 'a missing custom resource definition',
+    name: 'B40: a missing custom resource definition',
     code: 'PLATFORM',
     says: ['inference extension', 'kubectl apply --server-side -k', 'InferencePool'],
     untouched: true,
@@ -144,7 +144,7 @@ describe('a failing cluster gives its code, evidence and a next step', () => {
     120_000,
   )
 
-  test('standup: a volume that cannot be mounted -> MODEL_LOAD', async () => {
+  test('B34: standup: a volume that cannot be mounted -> MODEL_LOAD', async () => {
     world = await startWorld()
     const step = await world.main('standup', {
       'model-source': 'pvc://no-such-claim/models/x',

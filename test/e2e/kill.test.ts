@@ -55,7 +55,7 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     expect(leftovers(before, world.sandbox.snapshot())).toEqual([expect.stringContaining('somebody-elses')])
   }, 120_000)
 
-  test('in run: post removes the harness, the stack stays until the post of standup', async () => {
+  test('B75: in run, post removes the harness, the stack stays until the post of standup', async () => {
     world = await startWorld()
     const before = world.sandbox.snapshot()
     const standup = await world.main('standup')

@@ -86,7 +86,7 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   )
 }, 120_000)
 
-test('B65: the counts in the comment are those of the records', async () => {
+test('the counts in the comment are those of the records', async () => {
   const leg = legOf(/\.run\.a1$/)
   const body = world.github.comments()[0]!.body
   const completed = [0, 1].map(i =>

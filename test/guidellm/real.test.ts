@@ -67,7 +67,7 @@ ring('real guidellm 0.5.0 on the sandbox (npm run test:guidellm)', () => {
 
   const file = (ending: string): string => files[Object.keys(files).find(n => n.endsWith(ending))!]!.toString('utf8')
 
-  test('B62, B68: it was the real one, and its files are laid out as the reference lays them out', () => {
+  test('B62, B68: it was the real one, and its report, logs and summary are where they belong', () => {
     const report = JSON.parse(file('results.json'))
     expect(report.metadata.guidellm_version).toBe('0.5.0')
     expect(leg.identity.guidellmVersion).toBe('0.5.0')

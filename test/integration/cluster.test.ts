@@ -11,7 +11,7 @@ import { loadKubeconfig, proxyFor } from '../../src/cluster/config.ts'
 import { connect } from '../../src/cluster/discover.ts'
 import { exec } from '../../src/cluster/exec.ts'
 import { fetchFolder } from '../../src/cluster/files.ts'
-import { apply, get, list, remove } from '../../src/cluster/objects.ts'
+import { apply, get, isOurs, list, remove } from '../../src/cluster/objects.ts'
 import { follow, type WatchChange } from '../../src/cluster/watch.ts'
 import { asFailure } from '../../src/errors.ts'
 import { type Log, silentLog } from '../../src/log.ts'
@@ -106,6 +106,17 @@ describe('retries', () => {
 })
 
 describe('objects', () => {
+  test('ours is what carries the ownership label, of this stack when one is named', () => {
+    const labelled = (labels?: Record<string, string>) => ({
+      ...config('x'),
+      metadata: { name: 'x', ...(labels ? { labels } : {}) },
+    })
+    expect(isOurs(labelled())).toBe(false)
+    expect(isOurs(labelled({ 'llm-d.ai/bench-stack': '' }))).toBe(false)
+    expect(isOurs(labelled({ 'llm-d.ai/bench-stack': 'a' }))).toBe(true)
+    expect(isOurs(labelled({ 'llm-d.ai/bench-stack': 'a' }), 'b')).toBe(false)
+    expect(isOurs(labelled({ 'llm-d.ai/bench-stack': 'b' }), 'b')).toBe(true)
+  })
   test('apply creates, changes and leaves alone; unknown fields of custom kinds survive', async () => {
     const first = await apply(api, config('g', { a: '1' }))
     const same = await apply(api, config('g', { a: '1' }))
@@ -288,6 +299,20 @@ describe('exec and files', () => {
     expect(files).toHaveLength(1)
     expect(tars).toBe(2)
     expect(lines.join()).toContain('attempt 2 of 3')
+  }, 20_000)
+  test('a file whose bytes changed on the way is noticed, although the stream was whole', async () => {
+    const source = await mkdtemp(path.join(tmpdir(), 'bench-source-'))
+    await writeFile(path.join(source, 'a'), 'x'.repeat(1000))
+    run = async (argv, io) => {
+      if (argv[0] !== 'tar') return local(argv, io)
+      const chunks: Uint8Array[] = []
+      await local(argv, { ...io, stdout: c => void chunks.push(Buffer.from(c)) })
+      await io.stdout(Buffer.from(Buffer.concat(chunks).toString('latin1').replaceAll('xxxx', 'xxxy'), 'latin1'))
+      return 0
+    }
+    const destination = path.join(await mkdtemp(path.join(tmpdir(), 'bench-dest-')), 'r1')
+    const error = await fetchFolder(api, target, source, destination, { signal: signal(), log }).catch(e => e)
+    expect(asFailure(error)).toMatchObject({ code: 'RESULTS', why: expect.stringContaining("differ from the pod's") })
   }, 20_000)
   test('a name that leads out of the folder is refused', async () => {
     run = async (argv, io) => {

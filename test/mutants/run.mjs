@@ -26,10 +26,14 @@ function passes(dir, testFile, pattern) {
   return new Promise(resolve => {
     const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] })
     let text = ''
+    // A mutant that makes a test hang is caught as well: the test would have failed by its own time-out.
+    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', t => (text += t))
-    child.on('close', code =>
-      resolve({ passed: code === 0, ran: /Tests:.* (\d+) total/.test(text) && !/Tests:.* 0 total/.test(text), text }),
-    )
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      const ran = signal === 'SIGKILL' || (/Tests:.* (\d+) total/.test(text) && !/Tests:.* 0 total/.test(text))
+      resolve({ passed: code === 0, ran, text })
+    })
   })
 }
 

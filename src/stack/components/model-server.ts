@@ -92,7 +92,8 @@ function decode(spec: StackSpec): KubeObject {
           schedulerName: 'default-scheduler',
           ...placed(spec.placement),
           ...(spec.accelerator === undefined ? {} : { affinity: gpuAffinity(spec.accelerator) }),
-          initContainers: [...(spec.source.kind === 'pvc' ? [weightsGate(spec)] : []), sidecar(spec)],
+          // The sidecar first: its image is pulled while the gate waits, not after it.
+          initContainers: [sidecar(spec), ...(spec.source.kind === 'pvc' ? [weightsGate(spec)] : [])],
           containers: [
             {
               name: 'vllm',
@@ -150,7 +151,7 @@ function weightsGate(spec: StackSpec): Record<string, unknown> {
     imagePullPolicy: 'IfNotPresent',
     command: ['/bin/sh', '-c'],
     // A shell that is process 1 ignores SIGTERM unless it is told to: teardown would wait for the whole grace period.
-    args: [`trap 'exit 143' TERM; until [ -f ${shellWord(file)} ]; do sleep 1; done`],
+    args: [`trap 'exit 143' TERM; until [ -f ${shellWord(file)} ]; do sleep 0.2 2>/dev/null || sleep 1; done`],
     resources: { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '256Mi' } },
     securityContext: { allowPrivilegeEscalation: false },
     volumeMounts: [{ name: 'model-storage', mountPath: weightsMount, readOnly: true }],

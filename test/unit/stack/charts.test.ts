@@ -26,7 +26,7 @@ const deviations: Record<string, readonly { at: string; why: string; chart: unkn
   ],
   'Deployment/meta-lla-1ebbf38c-a-3-1-8b-decode': [
     { at: 'spec.progressDeadlineSeconds', why: 'a cold start takes longer than the default 600 s', chart: undefined },
-    { at: 'spec.template.spec.initContainers.0', why: 'the download runs while pods are scheduled', chart: 'removed' },
+    { at: 'spec.template.spec.initContainers.1', why: 'the download runs while pods are scheduled', chart: 'removed' },
     { at: 'spec.template.spec.initContainers.0.imagePullPolicy', why: 'the tag is pinned', chart: 'Always' },
     { at: 'spec.template.spec.containers.0.imagePullPolicy', why: 'the tag is pinned', chart: undefined },
     {
