@@ -234,7 +234,10 @@ describe('order, failures, time', () => {
     const all = server.requests()
     // What it lists to find its objects; the lists of the watches come after the first delete.
     const lists = all
-      .slice(0, all.findIndex(r => r.method === 'DELETE'))
+      .slice(
+        0,
+        all.findIndex(r => r.method === 'DELETE'),
+      )
       .filter(r => r.method === 'GET' && r.query.labelSelector !== undefined)
       .map(r => r.path)
     expect(lists).toHaveLength(new Set(lists).size)

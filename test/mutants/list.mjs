@@ -6,7 +6,8 @@ export const mutants = [
     file: 'src/cluster/objects.ts',
     find: "return owner !== undefined && owner !== '' && (stack === undefined || owner === stack)",
     replace: 'return stack === undefined || owner === stack || owner === undefined',
-    test: 'test/integration/removal.test.ts',
+    test: 'test/integration/cluster.test.ts',
+    pattern: 'ours is what carries',
   },
   {
     name: 'a delete without the UID precondition',
