@@ -1,18 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { UserError } from './errors.ts'
 import { fieldByName, fields, type Mode, modes, outputs } from './inputs/fields.ts'
-import type { Problem } from './inputs/parse.ts'
+import type { Problem } from './inputs/types.ts'
 
 export type { KubeconfigSource } from './inputs/kubeconfig.ts'
-export {
-  type Inputs,
-  type ParseResult,
-  type Problem,
-  parseInputs,
-  type RunInputs,
-  type StandupInputs,
-  type TeardownInputs,
-} from './inputs/parse.ts'
+export { parseInputs } from './inputs/parse.ts'
+export type {
+  Inputs,
+  ParseResult,
+  Problem,
+  RunInputs,
+  StandupInputs,
+  TeardownInputs,
+} from './inputs/types.ts'
 export type { EndpointInput } from './inputs/values.ts'
 
 type Env = Readonly<Record<string, string | undefined>>

@@ -128,7 +128,7 @@ export function explainApiError(error: unknown, doing: string): unknown {
   if (error.status === 403) {
     return new UserError('PREFLIGHT', `A right is missing on the cluster (${doing}).`, {
       why: error.message,
-      next: 'Ask a cluster administrator for the Role of this mode, printed by `node dist/index.js MODE --help` and in docs/rbac.md.',
+      next: 'Ask a cluster administrator to apply the Role of this mode from docs/rbac.md.',
       evidence,
       cause: error,
     })

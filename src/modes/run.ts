@@ -6,6 +6,7 @@ import { get, mergePatch } from '../cluster/objects.ts'
 import { probe } from '../cluster/probe.ts'
 import { asFailure, type Failure, UserError } from '../errors.ts'
 import { plannedSeconds, renderProfile, type Workload } from '../harness/profiles.ts'
+import { tokenExpiry } from '../inputs/kubeconfig.ts'
 import type { RunInputs } from '../inputs.ts'
 import type { Repeat } from '../results/schema.ts'
 import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
@@ -14,7 +15,8 @@ import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
 import { profileName, templateOf } from './plan.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
-import { inFlightLimit, type RepeatContext, runRepeat } from './repeat.ts'
+import { runRepeat } from './repeat.ts'
+import { inFlightLimit, type RepeatContext } from './repeat-context.ts'
 import { findInventory, noStack, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { checkAnswer } from './smoke.ts'
 
@@ -75,6 +77,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     log.info(
       `plan: ${inputs.repeats} repeats of ${workload.rates.length} rates (${workload.rates.join(', ')} req/s) x ${workload.secondsPerRate} s = at least ${Math.ceil((seconds * inputs.repeats) / 60)} min of load`,
     )
+    refuseShortToken(inputs, seconds * inputs.repeats)
     session.touch()
     if (found)
       await extendExpiry(
@@ -182,6 +185,16 @@ async function hasToken(api: Api, namespace: string, signal: AbortSignal): Promi
     if (isForbidden(error)) return true
     throw error
   }
+}
+
+/** A token that dies in the middle of the load would cost GPU hours and leave the results in the pod. */
+function refuseShortToken(inputs: RunInputs, loadSeconds: number): void {
+  const expiry = inputs.kubeconfig && tokenExpiry(inputs.kubeconfig, inputs.context)
+  if (expiry === undefined || expiry >= Date.now() + loadSeconds * 1000) return
+  throw new UserError('PREFLIGHT', 'The token in the kubeconfig expires before the planned end of the run.', {
+    why: `It is valid until ${new Date(expiry).toISOString()}; the load alone takes ${Math.ceil(loadSeconds / 60)} minutes.`,
+    next: 'Use a token with a longer life (`kubectl create token NAME --duration=8h`), or fewer repeats.',
+  })
 }
 
 /** The stack must not expire while it is being measured: planned end plus one hour. */

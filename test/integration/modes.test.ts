@@ -73,6 +73,29 @@ test('B38, B39: a changed input is applied over what stands there, and the logs 
     expect(await readFile(path.join(session.out, file), 'utf8')).toContain('Application startup complete')
 }, 90_000)
 
+test('a token that expires before the planned end of the load is refused before a pod is made', async () => {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = `${part({ alg: 'none' })}.${part({ exp: Math.floor(Date.now() / 1000) + 600 })}.c2lnbmF0dXJl`
+  world.sandbox.api.tokens.add({ name: 'short-lived', token })
+  const before = writes().length
+  // 4 repeats of the built-in profile: 32 minutes of load, the token lives for 10.
+  const outcome = await run(
+    await open<RunInputs>('run', {
+      kubeconfig: world.sandbox.api.kubeconfig({ token }),
+      'workload-overrides': '',
+      repeats: '4',
+    }),
+  )
+  expect(outcome.failure).toMatchObject({
+    code: 'PREFLIGHT',
+    what: expect.stringContaining('expires before the planned end'),
+  })
+  const pods = writes()
+    .slice(before)
+    .filter(r => r.method === 'POST' && r.path.endsWith('/pods') && r.body.includes('harness.sh'))
+  expect(pods).toEqual([])
+}, 60_000)
+
 test('B54: of several labelled Gateways the one of the stack counts, and none is a failure that names the label', async () => {
   const api = new Api(loadKubeconfig({ kind: 'content', yaml: world.sandbox.kubeconfig }, undefined, {}), log)
   const other = { name: 'another', namespace, labels: { 'stood-up-via': 'modelservice' } }

@@ -167,7 +167,7 @@ export const mutants = [
   },
   {
     name: 'wva: true is accepted',
-    file: 'src/inputs/parse.ts',
+    file: 'src/inputs/stack-inputs.ts',
     find: "if (r.read('wva', values.boolean, false)) {",
     replace: "if (r.read('wva', values.boolean, false) && r.given('never')) {",
     test: 'test/unit/inputs/bad-inputs.test.ts',
