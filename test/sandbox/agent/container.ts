@@ -13,6 +13,8 @@ import { pause, runProbes } from './probes.ts'
 import type { Running } from './process.ts'
 import { layOut } from './volumes.ts'
 
+const projectRoot = path.join(import.meta.dirname, '..', '..', '..')
+
 export type ContainerKind = 'init' | 'sidecar' | 'main'
 
 /** One container of a pod through all its restarts. */
@@ -131,7 +133,9 @@ export class Container {
     await mkdir(root, { recursive: true })
     const mounts = await layOut(root, pod.pod, this.spec, own, pod.folder, pod.volumes)
     // Paths that are this machine's already stay as they are.
-    const rewrite = pathRewriter(new Map([...mounts, [pod.node.workDir, pod.node.workDir]]))
+    // What is on this machine and not of the container stays, also when it lies below /tmp: the doubles and their node.
+    const outside = [pod.node.workDir, projectRoot, path.dirname(process.execPath)]
+    const rewrite = pathRewriter(new Map([...mounts, ...outside.map(folder => [folder, folder] as const)]))
     const full = { ...env }
     for (const name of Object.keys(full)) if (!(name in pod.baseEnv)) full[name] = rewrite(full[name]!)
     full.HOME = home === '/' ? root : rewrite(home)
