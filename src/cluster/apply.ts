@@ -4,8 +4,9 @@ import { inventoryName, type KubeObject, specHashAnnotation, stackLabel } from '
 import type { Api } from './api.ts'
 import { ApiError, explainApiError, isForbidden } from './api-error.ts'
 import { waitUntilGone } from './gone.ts'
-import { apply, get, isOurs, remove } from './objects.ts'
-import { describe, kindOf } from './resources.ts'
+import { apply, get, isOurs, mergePatch, remove } from './objects.ts'
+import { keptKinds } from './remove.ts'
+import { describe, type Kind, kindOf } from './resources.ts'
 
 export interface ApplyResult {
   readonly created: readonly string[]
@@ -37,7 +38,9 @@ export async function refuseForeign(
         },
       )
       if (!found) return
-      if (isOurs(found, stack)) live.set(keyOf(object), found)
+      // Weights and token of an earlier stack were kept to be used again, whatever model comes next.
+      const reusable = keptKinds.includes(object.kind as Kind) && isOurs(found)
+      if (reusable || isOurs(found, stack)) live.set(keyOf(object), found)
       else
         foreign.push(`${describe(object)}${isOurs(found) ? ` (of stack ${found.metadata.labels?.[stackLabel]})` : ''}`)
     }),
@@ -71,7 +74,20 @@ export async function applyStack(
   const one = async (object: KubeObject) => {
     const before = live.get(keyOf(object))
     if (before && object.kind === 'PersistentVolumeClaim') {
-      result.unchanged.push(describe(object))
+      const owner = object.metadata.labels?.[stackLabel]
+      if (before.metadata.labels?.[stackLabel] === owner) result.unchanged.push(describe(object))
+      else {
+        const { name, namespace = '' } = object.metadata
+        await mergePatch(
+          api,
+          'PersistentVolumeClaim',
+          namespace,
+          name,
+          { metadata: { labels: { [stackLabel]: owner } } },
+          options.signal,
+        )
+        result.changed.push(describe(object))
+      }
       return
     }
     let fresh = before === undefined

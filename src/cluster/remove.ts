@@ -9,7 +9,7 @@ import { describe, type Kind, resources } from './resources.ts'
 /** Gone before anything else, so that nothing re-creates pods or sends them traffic while the rest goes. */
 const firstKinds: readonly Kind[] = ['HorizontalPodAutoscaler', 'VariantAutoscaling', 'HTTPRoute']
 /** Kept by an ordinary teardown: the downloaded weights and the token. */
-const keptKinds: readonly Kind[] = ['PersistentVolumeClaim', 'Secret']
+export const keptKinds: readonly Kind[] = ['PersistentVolumeClaim', 'Secret']
 /** Everything that can carry our label, in the order it is listed to people. */
 export const ownedKinds: readonly Kind[] = [
   ...firstKinds,

@@ -160,7 +160,13 @@ export const fields: readonly Field[] = [
     '`job`: the end of the job removes what no teardown step did. `ttl`: the stack outlives the job until teardown or expiry (the default on the command line).',
     { default: 'job' },
   ),
-  field('ttl', 's', text('duration'), 'When the stack expires.', { default: '6h' }),
+  field(
+    'ttl',
+    's',
+    text('duration'),
+    'When the stack expires: from then on the next standup in the namespace removes it first.',
+    { default: '6h' },
+  ),
   field(
     'timeouts',
     's',

@@ -2,7 +2,7 @@ import type { Api } from '../cluster/api.ts'
 import { get, list } from '../cluster/objects.ts'
 import { UserError } from '../errors.ts'
 import type { EndpointInput } from '../inputs.ts'
-import { gatewayEndpoint } from './standup.ts'
+import { gatewayEndpoint } from './stack-ready.ts'
 
 /**
  * The URL that guidellm is pointed at. `auto`: the stack's own Gateway, as the inventory names it; a Gateway with a

@@ -19,7 +19,7 @@ export async function createPods(context: RepeatContext, index: number, created:
   const { inputs } = session
   const pods: KubeObject[] = []
   for (let i = 1; i <= inputs.parallelism; i++) {
-    // Decision 7: pod j of a parallel run uses seed + 1000 j + repeat.
+    // Pods that load at once must not send the same prompts: each has a seed of its own.
     const seed = inputs.seed + index + 1000 * (i - 1)
     const rendered = renderProfile(
       context.template,

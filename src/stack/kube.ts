@@ -22,7 +22,7 @@ export interface KubeMeta {
 }
 
 export const fieldManager = 'llm-d-bench-action'
-/** The one ownership label (DESIGN 2): set in the create call and in pod templates; no delete without it. */
+/** The one ownership label: set in the create call and in pod templates; no delete without it. */
 export const stackLabel = 'llm-d.ai/bench-stack'
 export const inventoryName = 'llm-d-bench-inventory'
 /** Node label that marks a simulated cluster; results from one say so everywhere. */

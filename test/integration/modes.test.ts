@@ -157,3 +157,20 @@ const harnessEnded = (): boolean =>
     .list('pods', namespace)
     .filter(p => p.metadata.name.startsWith('llmdbench-'))
     .some(p => (p.status as Statuses)?.containerStatuses?.some(c => c.name === 'harness' && c.state?.terminated))
+
+test('another model is refused while a stack stands, and takes over volume and token once that has expired', async () => {
+  const other = 'facebook/opt-125m'
+  const refused = await standup(await open<StandupInputs>('standup', { model: other }))
+  expect(refused.failure).toMatchObject({ code: 'PREFLIGHT', what: expect.stringContaining('already holds the stack') })
+  const first = await standup(await open<StandupInputs>('standup', { ttl: '1s' }))
+  expect(first.failure).toBeUndefined()
+  const volume = world.sandbox.api.store.get('persistentvolumeclaims', namespace, 'model-pvc')
+  await new Promise(resolve => setTimeout(resolve, 1100))
+  const next = await standup(await open<StandupInputs>('standup', { model: other }))
+  expect(next.failure).toBeUndefined()
+  expect(lines.join('\n')).toMatch(/expired at .*: removing it first/)
+  const kept = world.sandbox.api.store.get('persistentvolumeclaims', namespace, 'model-pvc')
+  expect(kept?.metadata.uid).toBe(volume?.metadata.uid)
+  expect(kept?.metadata.labels?.['llm-d.ai/bench-stack']).toBe(next.outputs.stack)
+  expect(world.names('deployments.apps').filter(n => n.startsWith('meta-lla'))).toEqual([])
+}, 120_000)

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals'
 import { isSafeUrl, parseProbe } from '../../../src/cluster/probe.ts'
 import { asFailure } from '../../../src/errors.ts'
 import { checkAnswer } from '../../../src/modes/smoke.ts'
-import { gatewayEndpoint } from '../../../src/modes/standup.ts'
+import { gatewayEndpoint } from '../../../src/modes/stack-ready.ts'
 
 const b64 = (text: string) => Buffer.from(text).toString('base64')
 const models = (...ids: string[]) => JSON.stringify({ data: ids.map(id => ({ id })) })

@@ -1,0 +1,53 @@
+import { writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import type { Api } from '../cluster/api.ts'
+import { wholeLog } from '../cluster/logs.ts'
+import { list, mergePatch, remove } from '../cluster/objects.ts'
+import { describe, objectPath } from '../cluster/resources.ts'
+import type { StandupInputs } from '../inputs.ts'
+import { keepAnnotation } from '../stack/inventory.ts'
+import { inventoryName, type KubeObject, stackLabel } from '../stack/kube.ts'
+import { names } from '../stack/names.ts'
+import type { StackSpec } from '../stack/spec.ts'
+import type { Session } from './session.ts'
+
+/** What a maintainer wants to read after the stack is gone: the servers' logs, in the out folder. */
+export async function saveServerLogs(api: Api, spec: StackSpec, session: Session<StandupInputs>): Promise<void> {
+  const signal = AbortSignal.any([session.signal, AbortSignal.timeout(20_000)])
+  const { items } = await list(api, 'Pod', spec.namespace, {
+    labelSelector: `${stackLabel}=${spec.stack},llm-d.ai/role=decode`,
+    signal,
+  })
+  await Promise.all(
+    items.map(async pod => {
+      const target = { namespace: spec.namespace, pod: pod.metadata.name, container: 'vllm' }
+      // A container that has just been restarted has said nothing yet: what it crashed with is in the log before.
+      for (const previous of [false, true]) {
+        const text = await wholeLog(api, target, signal, { previous }).catch(() => undefined)
+        const file = `${pod.metadata.name}.vllm${previous ? '.previous' : ''}.log`
+        if (text !== undefined) await writeFile(path.join(session.out, file), text)
+      }
+    }),
+  )
+}
+
+/** A cancelled standup has seconds: the objects that hold GPUs go first, post removes the rest. */
+export async function releaseGpus(api: Api, spec: StackSpec, log: Session<unknown>['log']): Promise<void> {
+  const signal = AbortSignal.timeout(5000)
+  const name = names(spec).decode
+  try {
+    const live = await api.request<KubeObject>('GET', objectPath('Deployment', spec.namespace, name), { signal })
+    if (live.metadata.labels?.[stackLabel] !== spec.stack) return
+    await remove(api, { ...live, apiVersion: 'apps/v1', kind: 'Deployment' }, { signal })
+    log.info(`cancelled: deleted ${describe({ kind: 'Deployment', metadata: { name } })} first; post removes the rest`)
+  } catch (error) {
+    log.debug(`cancelled: ${(error as Error).message}`)
+  }
+}
+
+/** Post reads this: a failed stack is scaled to 0 (evidence) or left alone (all) until its expiry. */
+export async function markKept(api: Api, spec: StackSpec, keep: 'evidence' | 'all'): Promise<void> {
+  await mergePatch(api, 'ConfigMap', spec.namespace, inventoryName, {
+    metadata: { annotations: { [keepAnnotation]: keep } },
+  }).catch(() => undefined)
+}
