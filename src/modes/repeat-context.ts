@@ -16,6 +16,7 @@ export interface RepeatContext {
   readonly waitMs: number
   readonly template: string
   readonly profileName: string
+  readonly workload: Workload
   readonly gpuNodesOnly: boolean
   readonly openShift: boolean
 }

@@ -54,6 +54,10 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
       const offset = measureClock(context, harness, pods[0]!, scope)
       exits = await Promise.all(pods.map(pod => waitFinished(context, harness, pod)))
       clockOffsetMs = await offset
+    } catch (error) {
+      // Whatever the pods have written so far explains more than the time-out does.
+      if (!signal.aborted) await collectLeftBehind(context, index, pods)
+      throw error
     } finally {
       clearInterval(progress)
     }
@@ -115,13 +119,27 @@ interface ImageStatus {
   imageID?: string
 }
 
-const progressMs = 30_000
+/** Fetches what can be fetched of a repeat that is being given up; never hides why. */
+async function collectLeftBehind(context: RepeatContext, index: number, pods: readonly KubeObject[]): Promise<void> {
+  const { log } = context.session
+  for (const [i, pod] of pods.entries()) {
+    await collect(context, index, i + 1, pods.length, pod).catch(error =>
+      log.info(`no files of ${pod.metadata.name}: ${(error as Error).message}`),
+    )
+  }
+}
+
+/** A line per step, but neither a flood for short ones nor silence for long ones. */
+const progressMs = (secondsPerRate: number): number => Math.min(60_000, Math.max(3000, secondsPerRate * 1000))
+
 function startProgress(context: RepeatContext, index: number): NodeJS.Timeout {
+  const { rates, secondsPerRate } = context.workload
   const started = Date.now()
   return setInterval(() => {
-    const seconds = Math.round((Date.now() - started) / 1000)
+    const seconds = (Date.now() - started) / 1000
+    const step = Math.min(rates.length, Math.floor(seconds / secondsPerRate) + 1)
     context.session.log.info(
-      `repeat ${index}: ${seconds} s elapsed of about ${Math.round(context.waitMs / 1000)} s at most`,
+      `repeat ${index}: ${Math.round(seconds)} s elapsed, about step ${step} of ${rates.length} (${rates[step - 1]} req/s)`,
     )
-  }, progressMs).unref()
+  }, progressMs(secondsPerRate)).unref()
 }

@@ -99,6 +99,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       waitMs: inputs.waitTimeoutMs ?? (seconds + repeatOverheadSeconds) * 1000,
       template,
       profileName: profileName(inputs.workload),
+      workload,
       gpuNodesOnly: facts.gpuNodesOnly,
       openShift: facts.openShift,
     }

@@ -117,15 +117,23 @@ test('B54: of several labelled Gateways the one of the stack counts, and none is
   await api.close()
 })
 
-test('B52, B65: run needs no word about the autoscaler; a repeat that does not finish in time fails and is cleaned up', async () => {
-  const session = await open<RunInputs>('run', { 'wait-timeout': '1s', repeats: '2' })
+test('B52, B65, B66: run needs no word about the autoscaler; a repeat that does not finish in time fails and is cleaned up', async () => {
+  const session = await open<RunInputs>('run', { 'wait-timeout': '5s', repeats: '2' })
   expect(Object.keys(session.inputs).filter(name => /wva|autoscal/i.test(name))).toEqual([])
   const outcome = await run(session)
   expect(outcome.failure).toMatchObject({
     code: 'HARNESS',
-    what: expect.stringMatching(/^2 of 2 repeats failed.*did not finish in 1 s/),
+    what: expect.stringMatching(/^2 of 2 repeats failed.*did not finish in 5 s/),
   })
   expect(outcome.leg?.repeats.map(r => r.status)).toEqual(['failed', 'failed'])
+  // B66: what the pods had written is fetched before they are deleted.
+  const files = (await readdir(path.join(session.out, 'results'), { recursive: true })).map(String)
+  expect(
+    files
+      .filter(f => f.endsWith('stdout.log'))
+      .map(f => f.split('/')[0])
+      .sort(),
+  ).toEqual(['r1', 'r2'])
   expect(world.names('pods').filter(name => name.startsWith('llmdbench-'))).toEqual([])
 }, 90_000)
 
