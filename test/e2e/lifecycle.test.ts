@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { parseReport } from '../../src/harness/parse.ts'
+import { readReport } from '../../src/harness/report-reader.ts'
 import { checkLeg, type LegDocument } from '../../src/results/schema.ts'
 import { hfToken, leftovers, model, namespace, startWorld, type World } from './world.ts'
 
@@ -80,6 +82,11 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   const report = results[1].files[names.find(n => n.endsWith('results.json'))!]!.toString('utf8')
   expect(report).not.toMatch(/"prompt": ?"|'prompt': ?'/)
   expect(JSON.parse(report).benchmarks[0].requests.successful[0].output ?? null).toBeNull()
+  // The stripped report replays to the very rows of leg.json.
+  const chunks = (async function* () {
+    yield Buffer.from(report)
+  })()
+  expect(parseReport(await readReport(chunks)).steps).toEqual(leg.repeats[0]!.steps)
   expect(world.github.comments()).toHaveLength(1)
   expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual(
     [],
