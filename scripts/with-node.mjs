@@ -42,10 +42,13 @@ if (!existsSync(pinned)) {
   node = process.execPath
 }
 
+// The sandbox's containers are processes of this machine and need its sh, tar and find, also where PATH names npm alone.
+const given = (process.env.PATH ?? '').split(path.delimiter).filter(Boolean)
+const system = ['/usr/bin', '/bin']
 const child = spawn(node, process.argv.slice(2), {
   cwd: root,
   stdio: 'inherit',
-  env: { ...process.env, PATH: `${path.dirname(node)}${path.delimiter}${process.env.PATH ?? ''}` },
+  env: { ...process.env, PATH: [...new Set([path.dirname(node), ...given, ...system])].join(path.delimiter) },
 })
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)))
