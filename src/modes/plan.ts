@@ -65,20 +65,23 @@ export async function planStandup(session: Session<StandupInputs>): Promise<Outc
   return { outputs: baseOutputs(session, spec) }
 }
 
+/** Stands for the endpoint where there is no cluster to ask. */
+export const mockTarget = 'http://mock:1234'
+
 /** B77: nothing is created; the profile is rendered against a mock target. */
 export async function planRun(session: Session<RunInputs>): Promise<Outcome> {
   const { inputs, log } = session
   const rendered = renderProfile(
     await templateOf(session),
-    { target: 'http://mock:1234', model: inputs.model, name: profileName(inputs.workload) },
+    { target: mockTarget, model: inputs.model, name: profileName(inputs.workload) },
     inputs.workloadOverrides,
     { seed: inputs.seed },
   )
   await writeFile(path.join(session.out, 'plan.yaml'), rendered.yaml)
   log.info(
-    `dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against http://mock:1234; nothing was changed`,
+    `dry run: guidellm would run ${inputs.repeats} times with ${rendered.profile.rates.length} rates against ${mockTarget}; nothing was changed`,
   )
-  return { outputs: { endpoint: 'http://mock:1234', 'plan-path': path.join(session.out, 'plan.yaml') } }
+  return { outputs: { endpoint: mockTarget, 'plan-path': path.join(session.out, 'plan.yaml') } }
 }
 
 /** Name of a profile: its file name without folders and endings. */

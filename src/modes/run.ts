@@ -13,7 +13,7 @@ import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
 import { inventoryName } from '../stack/kube.ts'
 import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
-import { profileName, templateOf } from './plan.ts'
+import { mockTarget, profileName, templateOf } from './plan.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
 import { runRepeat } from './repeat.ts'
 import { inFlightLimit, type RepeatContext } from './repeat-context.ts'
@@ -31,6 +31,14 @@ const endpointAttemptSeconds = 20
  */
 export async function run(session: Session<RunInputs>): Promise<Outcome> {
   const { inputs, log, signal } = session
+  // A profile that cannot be used is found out before the cluster is touched.
+  const template = await templateOf(session)
+  const name = profileName(inputs.workload)
+  const render = (target: { url: string; model: string }) =>
+    renderProfile(template, { target: target.url, model: target.model, name }, inputs.workloadOverrides, {
+      seed: inputs.seed,
+    })
+  render({ url: mockTarget, model: inputs.model })
   const timings = new Timings()
   const repeats: Repeat[] = []
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
@@ -61,24 +69,19 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     const facts = await clusterFacts(api, stack?.accelerator, signal)
     simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
+    // The probe pod is the first thing that this step makes.
+    session.touch()
     const target = await timings.measure('endpoint', () =>
       log.group('Endpoint', () => findEndpoint(api, session, stack, facts)),
     )
     const model = target.model
-    const template = await templateOf(session)
-    const rendered = renderProfile(
-      template,
-      { target: target.url, model, name: profileName(inputs.workload) },
-      inputs.workloadOverrides,
-      { seed: inputs.seed },
-    )
+    const rendered = render(target)
     workload = rendered.profile
     const seconds = plannedSeconds(workload)
     log.info(
       `plan: ${inputs.repeats} repeats of ${workload.rates.length} rates (${workload.rates.join(', ')} req/s) x ${workload.secondsPerRate} s = at least ${Math.ceil((seconds * inputs.repeats) / 60)} min of load`,
     )
     refuseShortToken(inputs, seconds * inputs.repeats)
-    session.touch()
     if (found)
       await extendExpiry(
         api,
@@ -98,7 +101,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       hfSecret,
       waitMs: inputs.waitTimeoutMs ?? (seconds + repeatOverheadSeconds) * 1000,
       template,
-      profileName: profileName(inputs.workload),
+      profileName: name,
       workload,
       gpuNodesOnly: facts.gpuNodesOnly,
       openShift: facts.openShift,

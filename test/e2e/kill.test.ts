@@ -102,3 +102,25 @@ test('a repeat that finished before the cancellation is published by post', asyn
   expect(leg.status).toBe('cancelled')
   expect(world.github.comments()).toHaveLength(1)
 }, 120_000)
+
+test('B75: SIGKILL while the endpoint is probed: post removes the probe pod', async () => {
+  world = await startWorld()
+  expect((await world.main('standup')).exitCode).toBe(0)
+  // The log of the probe is answered late, so that the signal finds the pod.
+  world.sandbox.faults.api.add({
+    match: r => r.path.includes('testinference') && r.path.endsWith('/log'),
+    delayMs: 3000,
+  })
+  const killer = killAt('::group::Endpoint', 'SIGKILL')
+  const kill = killer.onOutput
+  const step = await world.main(
+    'run',
+    {},
+    { onSpawn: killer.onSpawn, onOutput: text => void setTimeout(kill, 1000, text) },
+  )
+  expect(killer.sent).toBe(true)
+  const probes = () => world.names('pods').filter(name => name.startsWith('testinference-'))
+  expect(probes()).toHaveLength(1)
+  expect((await world.post(step)).exitCode).toBe(0)
+  expect(probes()).toEqual([])
+}, 120_000)

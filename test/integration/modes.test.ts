@@ -96,6 +96,18 @@ test('a token that expires before the planned end of the load is refused before 
   expect(pods).toEqual([])
 }, 60_000)
 
+test('B58, B59: a profile that cannot be used is refused before the cluster is asked anything', async () => {
+  const before = world.sandbox.api.requests().length
+  const session = await open<RunInputs>('run', { 'workload-overrides': 'data.promt_tokens: 5' })
+  await expect(run(session)).rejects.toThrow('data.promt_tokens')
+  expect(
+    world.sandbox.api
+      .requests()
+      .slice(before)
+      .filter(r => r.userAgent.includes('bench-action')),
+  ).toEqual([])
+})
+
 test('B54: of several labelled Gateways the one of the stack counts, and none is a failure that names the label', async () => {
   const api = new Api(loadKubeconfig({ kind: 'content', yaml: world.sandbox.kubeconfig }, undefined, {}), log)
   const other = { name: 'another', namespace, labels: { 'stood-up-via': 'modelservice' } }
