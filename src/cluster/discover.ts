@@ -1,4 +1,5 @@
 import type { Log } from '../log.ts'
+import type { Review } from '../platform/rbac.ts'
 import { type Api, pause } from './api.ts'
 import { explainApiError, isForbidden, isNotFound } from './api-error.ts'
 
@@ -7,15 +8,6 @@ export interface ApiGroupVersion {
   readonly version: string
   readonly kinds: readonly string[]
 }
-export interface Review {
-  readonly group: string
-  readonly resource: string
-  readonly subresource?: string | undefined
-  readonly verb: string
-  readonly namespace?: string | undefined
-  readonly name?: string | undefined
-}
-
 /**
  * First contact: the server's version, or a clear error. A connection that cannot be made fails after the few seconds
  * that the retries take, not after minutes.
@@ -68,7 +60,7 @@ export async function missingRights(
 ): Promise<Review[]> {
   const answers = await Promise.all(
     reviews.map(async review => {
-      const { group, resource, subresource, verb, namespace, name } = review
+      const { group, resource, subresource, verb, namespace } = review
       const answer = await api.request<{ status?: { allowed?: boolean } }>(
         'POST',
         '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
@@ -78,7 +70,7 @@ export async function missingRights(
           body: {
             apiVersion: 'authorization.k8s.io/v1',
             kind: 'SelfSubjectAccessReview',
-            spec: { resourceAttributes: { group, resource, subresource, verb, namespace, name } },
+            spec: { resourceAttributes: { group, resource, subresource, verb, namespace } },
           },
         },
       )

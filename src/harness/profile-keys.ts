@@ -1,4 +1,5 @@
 import { UserError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
 
 /** What guidellm 0.4 and 0.5 read from a scenario file; both ignore any other key without a word. */
 const topKeys: ReadonlySet<string> = new Set([
@@ -141,17 +142,3 @@ export const invalid = (name: string, why: string): UserError =>
 
 export const isMap = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-
-/** The known name that shares most letter pairs with a mistyped one, when it shares at least half of them. */
-function nearest(word: string, known: readonly string[]): string | undefined {
-  const pairs = (text: string): Set<string> =>
-    new Set(Array.from({ length: text.length + 1 }, (_, i) => `^${text}$`.slice(i, i + 2)))
-  const mine = pairs(word.toLowerCase().replaceAll('-', '_'))
-  const ranked = known
-    .map(name => {
-      const theirs = pairs(name)
-      return { name, likeness: (2 * [...mine].filter(pair => theirs.has(pair)).length) / (mine.size + theirs.size) }
-    })
-    .sort((a, b) => b.likeness - a.likeness)
-  return ranked[0] !== undefined && ranked[0].likeness >= 0.5 ? ranked[0].name : undefined
-}

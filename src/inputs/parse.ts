@@ -1,6 +1,6 @@
 import { builtInProfiles } from '../harness/profiles.ts'
+import { nearest } from '../nearest.ts'
 import { wellLitPaths } from '../paths/index.ts'
-import { nearest } from '../paths/overrides.ts'
 import { type Field, fieldByName, fields, type Mode, modes } from './fields.ts'
 import { type KubeconfigSource, readKubeconfig, tokenExpiry } from './kubeconfig.ts'
 import { Reader, shown } from './reader.ts'

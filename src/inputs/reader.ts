@@ -1,4 +1,4 @@
-import { nearest } from '../paths/overrides.ts'
+import { nearest } from '../nearest.ts'
 import { type Field, fieldByName } from './fields.ts'
 import type { Problem } from './types.ts'
 import type * as values from './values.ts'

@@ -1,6 +1,7 @@
 import { UserError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
 import { wellLitPaths } from '../paths/index.ts'
-import { applyOverrides, nearest } from '../paths/overrides.ts'
+import { applyOverrides } from '../paths/overrides.ts'
 import type { ModelSource, PodPlacement, Toleration } from '../stack/spec.ts'
 import { fieldByName } from './fields.ts'
 import { type Reader, shown } from './reader.ts'

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { UserError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
 import { modelLabel, stackName } from '../stack/names.ts'
 import type { Images, ModelSource, PathSettings, PodPlacement, StackSpec } from '../stack/spec.ts'
 import { wellLitPaths } from './index.ts'
-import { applyOverrides, nearest } from './overrides.ts'
+import { applyOverrides } from './overrides.ts'
 
 /** The inputs that shape a stack. */
 export interface StackRequest {

@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { UserError } from '../../../src/errors.ts'
+import { nearest } from '../../../src/nearest.ts'
 import { inferenceScheduling } from '../../../src/paths/inference-scheduling.ts'
-import { applyOverrides, nearest } from '../../../src/paths/overrides.ts'
+import { applyOverrides } from '../../../src/paths/overrides.ts'
 
 const problemsOf = (overrides: unknown): readonly string[] => {
   try {
