@@ -29,8 +29,11 @@ export interface ProbeAnswer {
 const attemptSeconds = 10
 const bodyLimit = 20_000
 
-// One pod asks all targets. Bodies travel as base64 on one line each, so that no answer can forge a marker line.
-const script = `
+/**
+ * What the probe pod runs: `sh -c SCRIPT sh SECONDS (URL COMPLETION-JSON-OR-EMPTY)...`; every request is repeated until it
+ * is answered with 200 or the time is up. Bodies travel as base64 on one line each, so that no answer can forge a marker.
+ */
+export const probeScript = `
 end=$(( $(date +%s) + $1 )); shift
 ask() {
   tag=$1; shift
@@ -89,7 +92,7 @@ export async function probe(
       : JSON.stringify({ model: t.completionModel, prompt: 'The capital of France is', max_tokens: 4 }),
   ])
   const created = await api.request<KubeObject>('POST', collectionPath('Pod', options.namespace), {
-    body: probePod(options, ['sh', '-c', script, 'sh', String(options.seconds), ...args]),
+    body: probePod(options, ['sh', '-c', probeScript, 'sh', String(options.seconds), ...args]),
     signal: options.signal,
   })
   const pod = { ...created, apiVersion: 'v1', kind: 'Pod' }

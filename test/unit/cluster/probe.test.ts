@@ -1,5 +1,10 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, test } from '@jest/globals'
-import { isSafeUrl, parseProbe } from '../../../src/cluster/probe.ts'
+import { isSafeUrl, parseProbe, probeScript } from '../../../src/cluster/probe.ts'
 import { asFailure } from '../../../src/errors.ts'
 import { checkAnswer } from '../../../src/modes/smoke.ts'
 import { gatewayEndpoint } from '../../../src/modes/stack-ready.ts'
@@ -64,6 +69,33 @@ test.each([
   ['file:///etc/passwd', false],
 ])('an endpoint %s from the cluster is safe in a shell: %s', (text, safe) => {
   expect(isSafeUrl(text)).toBe(safe)
+})
+
+describe('B37: the probe script', () => {
+  /** Runs it for real, with a curl that answers 503 a number of times before it answers 200. */
+  async function probe(failures: number, seconds: number) {
+    const dir = await mkdtemp(path.join(tmpdir(), 'bench-probe-'))
+    const curl = `#!/bin/sh
+n=$(cat ${dir}/count 2>/dev/null || echo 0); echo $((n + 1)) > ${dir}/count
+if [ "$n" -lt ${failures} ]; then printf 'starting\\n503'; else printf '%s\\n200' '${models('a/b')}'; fi
+`
+    await writeFile(path.join(dir, 'curl'), curl, { mode: 0o755 })
+    const { stdout } = await promisify(execFile)('sh', ['-c', probeScript, 'sh', String(seconds), url, ''], {
+      env: { PATH: `${dir}:/usr/bin:/bin` },
+    })
+    const asked = Number(await readFile(path.join(dir, 'count'), 'utf8'))
+    return { answers: parseProbe(stdout.split('\n'), [{ url }], 'SMOKE'), asked }
+  }
+  test('a server that is still starting is asked again until it answers', async () => {
+    const { answers, asked } = await probe(2, 20)
+    expect(answers[0]).toMatchObject({ status: 200, models: ['a/b'] })
+    expect(asked).toBe(3)
+  }, 30_000)
+  test('it ends at the deadline with the last answer', async () => {
+    const { answers, asked } = await probe(1000, 2)
+    expect(answers[0]).toMatchObject({ status: 503, models: [] })
+    expect(asked).toBeGreaterThan(1)
+  }, 30_000)
 })
 
 describe('B53, B54: the address of the gateway', () => {
