@@ -1,9 +1,11 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { type TypeCheck, TypeCompiler } from '@sinclair/typebox/compiler'
 import { type Failure, failureCodes } from '../errors.ts'
+import { ChainBreak, Reaction, Settled } from './autoscaling-schema.ts'
 import { maxEvents, maxProblems, maxRepeats, maxSteps, maxText } from './limits.ts'
 import { Step, WatchEvent } from './step-schema.ts'
 
+export { ChainBreak, type ChainLink, chainLinks, Reaction, Settled } from './autoscaling-schema.ts'
 export { RequestTotals, RowStatus, Rows, Step, WatchEvent } from './step-schema.ts'
 
 // One source for static types, validation and the published JSON Schema. Everything is closed (no unknown fields) and
@@ -49,6 +51,9 @@ export const Repeat = Type.Object(
     /** Harness clock minus runner clock, ms. */
     clockOffsetMs: Type.Optional(Type.Number({ minimum: -1e12, maximum: 1e12 })),
     startReplicas: Type.Optional(Count),
+    settled: Type.Optional(Settled),
+    /** Links of the autoscaling chain that broke while it was loaded: the repeat measured something else than WVA. */
+    chainBreaks: Type.Optional(Type.Array(ChainBreak, { maxItems: 1000 })),
     guidellmVersion: Type.Optional(Name),
     images: Type.Optional(Images),
     steps: Type.Array(Step, { maxItems: maxSteps }),
@@ -86,7 +91,12 @@ export const Identity = Type.Object(
     wva: Type.Boolean(),
     wellLitPath: Type.Optional(Name),
     release: Type.Optional(Name),
+    /** Replicas that a leg without WVA keeps. */
     replicas: Type.Optional(Count),
+    /** Under WVA: ceiling and scaling behaviour of the HPA, and the controller that decided. */
+    maxReplicas: Type.Optional(Count),
+    hpaBehavior: Type.Optional(Text),
+    wvaVersion: Type.Optional(Name),
     gpusPerReplica: Type.Optional(Count),
     accelerator: Type.Optional(Type.Object({ key: Name, value: Text }, closed)),
     settingsHash: Type.Optional(Name),
@@ -154,6 +164,7 @@ export const LegDocument = Type.Object(
       ),
     ),
     /** Objects that should be gone and are not, `Kind namespace/name`. */
+    reaction: Type.Optional(Reaction),
     leftovers: Type.Array(Text, { maxItems: 5000 }),
     /** Objects kept on purpose. */
     kept: Type.Array(Text, { maxItems: 5000 }),

@@ -101,5 +101,57 @@ export const WatchEvent = Type.Union([
     },
     closed,
   ),
+  /** What WVA decided, and when it last did: a `lastRun` that stands still is an autoscaler that is blind. */
+  Type.Object(
+    {
+      at: ReceivedAt,
+      kind: Type.Literal('VariantAutoscaling'),
+      type: Change,
+      name: Name,
+      desired: Type.Optional(Count),
+      /** Seconds since the Unix epoch, on the controller's clock. */
+      lastRun: Type.Optional(EpochSeconds),
+    },
+    closed,
+  ),
+  Type.Object(
+    {
+      at: ReceivedAt,
+      kind: Type.Literal('HorizontalPodAutoscaler'),
+      type: Change,
+      name: Name,
+      current: Count,
+      desired: Count,
+      /** ScalingActive: it has a metric to act on. */
+      active: Type.Boolean(),
+      /** ScalingLimited: it would scale further than its bounds allow. */
+      limited: Type.Boolean(),
+    },
+    closed,
+  ),
+  /** One answer of the external metrics API; null when it served nothing. */
+  Type.Object(
+    {
+      at: ReceivedAt,
+      kind: Type.Literal('ExternalMetric'),
+      name: Name,
+      value: Type.Union([Type.Number({ minimum: 0, maximum: 1e6 }), Type.Null()]),
+    },
+    closed,
+  ),
+  /** One scrape of a model server's own metrics. */
+  Type.Object(
+    {
+      at: ReceivedAt,
+      kind: Type.Literal('Replica'),
+      /** Name of its pod. */
+      name: Name,
+      waiting: Type.Number({ minimum: 0, maximum: 1e9 }),
+      running: Type.Number({ minimum: 0, maximum: 1e9 }),
+      /** Share of the KV cache in use, 0 to 1. */
+      kvUsage: Type.Number({ minimum: 0, maximum: 1.5 }),
+    },
+    closed,
+  ),
 ])
 export type WatchEvent = Static<typeof WatchEvent>

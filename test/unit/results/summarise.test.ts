@@ -95,7 +95,11 @@ test('in flight: a slot that is handed on at once is one, and a cut-off request 
   expect(peakInFlight(stepOf([{ scheduled: 1, sent: null }]))).toBe(0)
 })
 
-const deployment = (seconds: number, ready: number, type: WatchEvent['type'] = 'MODIFIED'): WatchEvent => ({
+const deployment = (
+  seconds: number,
+  ready: number,
+  type: 'ADDED' | 'MODIFIED' | 'DELETED' = 'MODIFIED',
+): WatchEvent => ({
   at: seconds * 1000,
   kind: 'Deployment',
   type,
