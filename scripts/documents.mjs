@@ -2,7 +2,7 @@
 import { stringify } from 'yaml'
 import { builtInProfiles } from '../src/harness/profiles.ts'
 import { wellLitPaths } from '../src/paths/index.ts'
-import { clusterReads, clusterRoleYaml, roleYaml } from '../src/platform/rbac.ts'
+import { clusterReads, clusterRoleYaml, roleYaml, wvaRoleYaml } from '../src/platform/rbac.ts'
 import { legJsonSchema } from '../src/results/schema.ts'
 import { InventoryData } from '../src/stack/inventory.ts'
 
@@ -28,6 +28,16 @@ One ServiceAccount for all three modes needs all three Roles. With \`namespace: 
 
 ${Object.entries(modeIntro)
   .map(([mode, intro]) => `## ${mode}\n\n${intro}\n\n${yaml(roleYaml(mode, namespace))}`)
+  .join('\n\n')}
+
+## A leg under WVA
+
+With \`wva: true\` these Roles come on top: in the namespace of the stack to make and remove HPA and VariantAutoscaling (before every
+repeat), to set the number of replicas, and to read the metrics of the model servers and the external metric; in the namespace of
+the WVA controller to see that it works, and for the Lease by which one leg of a model at a time is under WVA.
+
+${Object.keys(modeIntro)
+  .map(mode => `### ${mode}\n\n${yaml(wvaRoleYaml(mode, namespace, 'llm-d-autoscaler'))}`)
   .join('\n\n')}
 
 ## Optional: cluster-wide reads

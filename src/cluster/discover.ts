@@ -1,7 +1,7 @@
 import type { Log } from '../log.ts'
 import type { Review } from '../platform/rbac.ts'
 import { type Api, pause } from './api.ts'
-import { explainApiError, isForbidden, isNotFound } from './api-error.ts'
+import { ApiError, explainApiError, isForbidden, isNotFound } from './api-error.ts'
 
 export interface ApiGroupVersion {
   readonly group: string
@@ -44,6 +44,8 @@ export async function discover(
         ]
       } catch (error) {
         if (isNotFound(error) || isForbidden(error)) return []
+        // Registered, but whoever serves it is away: who that is, its APIService tells.
+        if (error instanceof ApiError && error.status === 503) return [{ group, version, kinds: [] }]
         throw explainApiError(error, 'reading the API groups')
       }
     }),

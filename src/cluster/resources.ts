@@ -35,6 +35,13 @@ export const resources = {
   HorizontalPodAutoscaler: row('autoscaling/v2', 'HorizontalPodAutoscaler', 'horizontalpodautoscalers'),
   VariantAutoscaling: row('llmd.ai/v1alpha1', 'VariantAutoscaling', 'variantautoscalings'),
   ServiceMonitor: row('monitoring.coreos.com/v1', 'ServiceMonitor', 'servicemonitors'),
+  CustomResourceDefinition: row(
+    'apiextensions.k8s.io/v1',
+    'CustomResourceDefinition',
+    'customresourcedefinitions',
+    false,
+  ),
+  APIService: row('apiregistration.k8s.io/v1', 'APIService', 'apiservices', false),
   Gateway: row('gateway.networking.k8s.io/v1', 'Gateway', 'gateways'),
   GatewayClass: row('gateway.networking.k8s.io/v1', 'GatewayClass', 'gatewayclasses', false),
   HTTPRoute: row('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes'),

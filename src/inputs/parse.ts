@@ -1,6 +1,7 @@
 import { builtInProfiles } from '../harness/profiles.ts'
 import { nearest } from '../nearest.ts'
 import { wellLitPaths } from '../paths/index.ts'
+import { readWindow } from './autoscaling-inputs.ts'
 import { type Field, fieldByName, fields, type Mode, modes } from './fields.ts'
 import { type KubeconfigSource, readKubeconfig, tokenExpiry } from './kubeconfig.ts'
 import { Reader, shown } from './reader.ts'
@@ -200,6 +201,8 @@ function readRun(r: Reader) {
     parallelism: r.read('parallelism', t => values.integer(t, 1, 64), 1),
     seed: r.read('seed', t => values.integer(t, 0, 1_000_000), 42),
     endpoint: r.read<values.EndpointInput>('endpoint', values.endpoint, { kind: 'auto' }),
+    settle: r.read<values.SettleInput>('settle', values.settle, { kind: 'reset' }),
+    settleWindowMs: readWindow(r),
     slo: {
       ttftMs: r.read('slo-ttft', values.positiveDuration, 1000),
       tpotMs: r.read('slo-tpot', values.positiveDuration, 10),

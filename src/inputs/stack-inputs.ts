@@ -3,6 +3,7 @@ import { nearest } from '../nearest.ts'
 import { wellLitPaths } from '../paths/index.ts'
 import { applyOverrides } from '../paths/overrides.ts'
 import type { ModelSource, PodPlacement, Toleration } from '../stack/spec.ts'
+import { readAutoscaling } from './autoscaling-inputs.ts'
 import { fieldByName } from './fields.ts'
 import { type Reader, shown } from './reader.ts'
 import * as values from './values.ts'
@@ -100,9 +101,6 @@ export function readStandup(r: Reader, door: 'action' | 'cli') {
       Object.keys(wellLitPaths).join(' or '),
     )
   }
-  if (r.read('wva', values.boolean, false)) {
-    r.problem('wva', 'Input `wva` is "true".', 'The leg under the autoscaler is not in this version.', 'wva: false')
-  }
   const modelSource = r.read<ModelSource>('model-source', values.modelSource, { kind: 'pvc' })
   if (modelSource.kind !== 'pvc') {
     for (const name of ['storage-class', 'model-cache-size', 'access-mode']) {
@@ -131,7 +129,7 @@ export function readStandup(r: Reader, door: 'action' | 'cli') {
     mode: 'standup' as const,
     release: r.read('release', t => values.dnsLabelOf(t, 36), ''),
     wellLitPath,
-    wva: false,
+    ...readAutoscaling(r),
     replicas: r.read('replicas', t => values.integer(t, 1, 1000), 2),
     accelerator: r.read('accelerator', values.accelerator, 'auto'),
     placement: readPlacement(r),

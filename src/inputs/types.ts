@@ -1,6 +1,7 @@
+import type { HpaBehavior } from '../stack/components/autoscaling.ts'
 import type { Images, ModelSource, PodPlacement } from '../stack/spec.ts'
 import type { KubeconfigSource } from './kubeconfig.ts'
-import type { EndpointInput } from './values.ts'
+import type { EndpointInput, SettleInput } from './values.ts'
 
 /** One thing that is wrong with the inputs of a call. */
 export interface Problem {
@@ -32,6 +33,11 @@ export interface StandupInputs extends Common {
   readonly hfToken?: string
   readonly hfEndpoint?: string
   readonly replicas: number
+  readonly maxReplicas: number
+  readonly hpaBehavior: HpaBehavior
+  readonly wvaNamespace: string
+  readonly wvaVersion: string
+  readonly serviceMonitorLabels: Readonly<Record<string, string>>
   readonly accelerator: 'auto' | { key: string; value: string }
   readonly placement: PodPlacement
   readonly images: Images
@@ -40,6 +46,7 @@ export interface StandupInputs extends Common {
   readonly modelCacheSize: string
   readonly modelSource: ModelSource
   readonly overrides: Readonly<Record<string, unknown>>
+  readonly settleWindowMs: number
   readonly lifetime: 'job' | 'ttl'
   readonly ttlMs: number
   readonly timeouts: {
@@ -60,6 +67,8 @@ export interface RunInputs extends Common {
   readonly parallelism: number
   readonly seed: number
   readonly endpoint: EndpointInput
+  readonly settle: SettleInput
+  readonly settleWindowMs: number
   readonly waitTimeoutMs?: number
   readonly slo: { readonly ttftMs: number; readonly tpotMs: number; readonly attainment: number }
   readonly keepOnFailure: 'none' | 'evidence' | 'all'

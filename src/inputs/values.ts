@@ -171,6 +171,18 @@ export function endpoint(text: string): Parsed<EndpointInput> {
   return bad('It is no endpoint.', 'auto, http://host:port without a path, or service/NAME[:PORT]')
 }
 
+/** How a repeat comes to its start state. */
+export type SettleInput = { readonly kind: 'reset' } | { readonly kind: 'wait'; readonly ms: number }
+
+/** `reset`, or how long to wait; `0s` starts as it is. */
+export function settle(text: string): Parsed<SettleInput> {
+  if (text === 'reset') return { value: { kind: 'reset' } }
+  const parsed = duration(text)
+  return 'value' in parsed
+    ? { value: { kind: 'wait', ms: parsed.value } }
+    : bad('It is neither reset nor a duration.', 'reset, or a duration such as 10m; 0s starts as it is')
+}
+
 /** YAML 1.2 text to a value; aliases are limited, so that a small text cannot become a large value. */
 export function yaml(text: string): Parsed<unknown> {
   try {

@@ -34,6 +34,8 @@ export function withInventory(
     expiresEpochSeconds: Math.floor((Date.now() + session.inputs.ttlMs) / 1000),
     holder: session.holder,
     createdNamespace,
+    leg: session.leg,
+    lifetime: session.inputs.lifetime,
   })
   return [record, ...objects]
 }

@@ -5,9 +5,11 @@ import { get, list } from '../cluster/objects.ts'
 import { UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { defaultStorageClass, gpuFit, isSimulated, onlyGpuNodes, pickAccelerator } from '../platform/nodes.ts'
-import { neededReviews, type ReviewMode, rightText } from '../platform/rbac.ts'
-import { isOpenShift, missing, neededGroupVersions, platformFailure } from '../platform/requirements.ts'
+import { controllerReviews, neededReviews, type ReviewMode, rightText } from '../platform/rbac.ts'
+import { groupVersionsOf, isOpenShift, missing, platformFailure } from '../platform/requirements.ts'
+import type { WvaController, WvaWanted } from '../platform/wva.ts'
 import type { KubeObject } from '../stack/kube.ts'
+import { wvaPreflight } from './wva-platform.ts'
 
 export interface Seen {
   readonly accelerator: { key: string; value: string } | undefined
@@ -16,6 +18,7 @@ export interface Seen {
   readonly namespaceExists: boolean
   readonly gpuNodesOnly: boolean
   readonly openShift: boolean
+  readonly controller?: WvaController
 }
 
 /** OpenShift is told by its Route API. */
@@ -59,15 +62,24 @@ export async function namespaceExists(api: Api, name: string, signal: AbortSigna
   }
 }
 
-/** Fails with PREFLIGHT when the identity lacks rights of this mode, naming all of them, before anything is changed. */
+/**
+ * Fails with PREFLIGHT when the identity lacks rights of this mode, naming all of them, before anything is changed.
+ * @param controllerNamespace present for a leg under WVA
+ */
 export async function checkRights(
   api: Api,
   mode: ReviewMode,
   namespaces: readonly string[],
   signal: AbortSignal,
   log: Log,
+  controllerNamespace?: string,
 ): Promise<void> {
-  const reviews = [...new Set(namespaces)].flatMap(ns => neededReviews(mode, ns))
+  const wva = controllerNamespace !== undefined
+  const reviews = [
+    // The stack, and with it the autoscaling, is in the first one.
+    ...[...new Set(namespaces)].flatMap((ns, i) => neededReviews(mode, ns, wva && i === 0)),
+    ...(wva ? controllerReviews(mode, controllerNamespace) : []),
+  ]
   const lacking = await missingRights(api, reviews, signal, log)
   if (lacking.length === 0) return
   throw new UserError('PREFLIGHT', `This identity lacks ${lacking.length} right(s) that mode ${mode} needs.`, {
@@ -90,7 +102,10 @@ export async function standupPreflight(
     needsStorage: boolean
     gpus: number
     replicas: number
+    maxReplicas: number
     gatewayClass: string
+    /** Present for a leg under WVA. */
+    wva: WvaWanted | undefined
     /** Pods of this stack stand where the new ones will. */
     stack: string
     signal: AbortSignal
@@ -99,15 +114,23 @@ export async function standupPreflight(
 ): Promise<Seen> {
   const { signal, log } = request
   const [groups, nodes, classes, gatewayClasses, exists] = await Promise.all([
-    discover(api, [...neededGroupVersions, openShiftGroup], signal),
+    discover(api, [...groupVersionsOf(request.wva !== undefined), openShiftGroup], signal),
     optional(api, 'Node', signal),
     request.needsStorage ? optional(api, 'StorageClass', signal) : undefined,
     optional(api, 'GatewayClass', signal).catch(() => undefined),
     namespaceExists(api, request.namespace, signal),
-    checkRights(api, 'standup', [request.namespace, request.harnessNamespace], signal, log),
+    checkRights(
+      api,
+      'standup',
+      [request.namespace, request.harnessNamespace],
+      signal,
+      log,
+      request.wva?.controllerNamespace,
+    ),
   ])
-  const lacking = missing(groups, gatewayClasses, request.gatewayClass)
+  const lacking = missing(groups, gatewayClasses, request.gatewayClass, request.wva !== undefined)
   if (lacking.length > 0) throw platformFailure(lacking)
+  const controller = request.wva && (await wvaPreflight(api, request.wva, { signal, log }))
   if (nodes === undefined)
     log.warning('Nodes cannot be listed with these rights: GPU label and capacity are not checked.')
   const accelerator = pickAccelerator(nodes, request.accelerator)
@@ -123,6 +146,10 @@ export async function standupPreflight(
       })
     const fit = gpuFit(nodes, pods ?? [], request.gpus, request.replicas, accelerator, request.stack)
     if (!fit.ok) log.warning(`GPU capacity: ${fit.why}`)
+    const most = request.wva === undefined ? undefined : request.maxReplicas
+    const ceiling = most && gpuFit(nodes, pods ?? [], request.gpus, most, accelerator, request.stack)
+    // A pod that finds no GPU counts as a replica for WVA and serves nobody.
+    if (fit.ok && ceiling && !ceiling.ok) log.warning(`GPU capacity for max-replicas: ${ceiling.why}`)
   }
   const storageClass = request.needsStorage ? defaultStorageClass(classes, request.storageClass) : undefined
   return {
@@ -132,5 +159,6 @@ export async function standupPreflight(
     namespaceExists: exists,
     gpuNodesOnly: onlyGpuNodes(nodes, accelerator),
     openShift: isOpenShift(groups.map(g => g.group)),
+    ...(controller === undefined ? {} : { controller }),
   }
 }

@@ -4,7 +4,8 @@ import { asFailure } from '../errors.ts'
 import { modelAccess } from '../hub/model.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { buildSpec, settingsOf } from '../paths/build.ts'
-import { modelLabel, stackName } from '../stack/names.ts'
+import { isScaler, restingReplicas } from '../stack/components/autoscaling.ts'
+import { modelLabel, names, stackName } from '../stack/names.ts'
 import type { StackSpec } from '../stack/spec.ts'
 import { legDocument } from './leg.ts'
 import { baseOutputs, withInventory, writePlan } from './plan.ts'
@@ -14,6 +15,8 @@ import { type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { smokeTest } from './smoke.ts'
 import { waitForStack } from './stack-ready.ts'
 import { markKept, releaseGpus, saveServerLogs } from './standup-end.ts'
+import { startScaling } from './standup-scaling.ts'
+import { refuseScaledBaseline } from './wva-platform.ts'
 
 /**
  * Brings the stack up: checks everything that can be checked without writing, applies all objects at once, waits for all
@@ -40,8 +43,17 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
             storageClass: inputs.storageClass,
             needsStorage: inputs.modelSource.kind === 'pvc',
             gpus: settings.tensorParallel,
-            replicas: inputs.replicas,
+            replicas: inputs.wva ? restingReplicas : inputs.replicas,
+            maxReplicas: inputs.maxReplicas,
             gatewayClass: settings.gateway.className,
+            wva: inputs.wva
+              ? {
+                  controllerNamespace: inputs.wvaNamespace,
+                  version: inputs.wvaVersion,
+                  model: inputs.model,
+                  namespace: inputs.namespace.model,
+                }
+              : undefined,
             stack: stackName(inputs.release, modelLabel(inputs.namespace.model, inputs.model)),
             signal,
             log,
@@ -58,15 +70,27 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
     }
     await makeRoom(api, spec, session)
     const live = await refuseForeign(api, objects, spec.stack, signal)
+    if (!inputs.wva)
+      await refuseScaledBaseline(api, { namespace: spec.namespace, deployment: names(spec).decode }, signal)
 
+    // HPA and VariantAutoscaling come when the pods are ready: earlier, they would act on what was before.
+    const early = objects.filter(o => !isScaler(o))
     session.touch()
     await ensureNamespaces(api, spec, session)
-    const applied = await timings.measure('apply', () => applyStack(api, objects, live, { signal, log }))
+    const applied = await timings.measure('apply', () => applyStack(api, early, live, { signal, log }))
     log.info(
-      `applied ${objects.length} objects: ${applied.created.length} created, ${applied.changed.length} changed, ${applied.unchanged.length} unchanged`,
+      `applied ${early.length} objects: ${applied.created.length} created, ${applied.changed.length} changed, ${applied.unchanged.length} unchanged`,
     )
     const endpoint = await timings.measure('ready', () => waitForStack(api, spec!, session))
     await timings.measure('smoke', () => log.group('Smoke test', () => smokeTest(api, spec!, endpoint, session)))
+    if (spec.autoscaling !== undefined) {
+      const fresh = !live.has(`Deployment/${names(spec).decode}`)
+      await timings.measure('wva', () =>
+        log.group('Autoscaling', () =>
+          startScaling(api, { ...spec!, autoscaling: spec!.autoscaling! }, session, fresh),
+        ),
+      )
+    }
     await saveServerLogs(api, spec, session)
     log.info(`stack ${spec.stack} serves ${spec.model} at ${endpoint}`)
     return { outputs: { ...baseOutputs(session, spec), endpoint } }

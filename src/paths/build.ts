@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { UserError } from '../errors.ts'
 import { nearest } from '../nearest.ts'
+import { acceleratorName } from '../stack/accelerator.ts'
+import { type HpaBehavior, restingReplicas } from '../stack/components/autoscaling.ts'
 import { modelLabel, stackName } from '../stack/names.ts'
 import type { Images, ModelSource, PathSettings, PodPlacement, StackSpec } from '../stack/spec.ts'
 import { wellLitPaths } from './index.ts'
@@ -13,6 +15,12 @@ export interface StackRequest {
   readonly model: string
   readonly wellLitPath: string
   readonly replicas: number
+  readonly wva: boolean
+  readonly maxReplicas: number
+  readonly hpaBehavior: HpaBehavior
+  readonly wvaNamespace: string
+  readonly wvaVersion: string
+  readonly serviceMonitorLabels: Readonly<Record<string, string>>
   readonly images: Images
   readonly placement: PodPlacement
   readonly modelSource: ModelSource
@@ -31,6 +39,8 @@ export interface StackFacts {
   /** Every node has GPUs: helper pods may run on them. */
   readonly gpuNodesOnly?: boolean | undefined
   readonly openShift?: boolean | undefined
+  /** The WVA controller that was found. */
+  readonly controller?: { readonly namespace: string; readonly name: string; readonly version: string } | undefined
 }
 
 /**
@@ -57,6 +67,19 @@ function hashOf(settings: PathSettings): string {
   return createHash('sha256').update(JSON.stringify(settings, sorted)).digest('hex').slice(0, 12)
 }
 
+function autoscalingOf(request: StackRequest, facts: StackFacts): NonNullable<StackSpec['autoscaling']> {
+  return {
+    maxReplicas: request.maxReplicas,
+    behavior: request.hpaBehavior,
+    acceleratorName: acceleratorName(facts.accelerator?.value),
+    // Without a cluster to ask, a plan names the controller that is expected.
+    controllerNamespace: facts.controller?.namespace ?? request.wvaNamespace,
+    controllerName: facts.controller?.name ?? 'workload-variant-autoscaler-controller-manager',
+    controllerVersion: facts.controller?.version ?? request.wvaVersion,
+    serviceMonitorLabels: request.serviceMonitorLabels,
+  }
+}
+
 /** Inputs and facts to the one value that every object is computed from. */
 export function buildSpec(request: StackRequest, facts: StackFacts): StackSpec {
   const settings = settingsOf(request)
@@ -69,7 +92,8 @@ export function buildSpec(request: StackRequest, facts: StackFacts): StackSpec {
     model: request.model,
     label,
     stack: stackName(request.release, label),
-    replicas: request.replicas,
+    replicas: request.wva ? restingReplicas : request.replicas,
+    ...(request.wva ? { autoscaling: autoscalingOf(request, facts) } : {}),
     gpusPerReplica: settings.tensorParallel,
     ...(facts.accelerator === undefined ? {} : { accelerator: facts.accelerator }),
     ...(facts.gpuNodesOnly ? { gpuNodesOnly: true } : {}),

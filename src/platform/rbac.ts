@@ -20,7 +20,7 @@ const see = 'get list watch'
 const clear = 'get list watch delete'
 
 /**
- * What later kinds of legs leave behind: a teardown, and the post step of standup, look for them and delete them before
+ * What a leg under WVA leaves behind: a teardown, and the post step of standup, look for them and delete them before
  * anything else.
  */
 const scalers = (verbs: string): Rule[] => [
@@ -28,6 +28,9 @@ const scalers = (verbs: string): Rule[] => [
   rule('llmd.ai', 'variantautoscalings', verbs),
   rule('monitoring.coreos.com', 'servicemonitors', verbs),
 ]
+
+/** The Lease that says whose a stack is. */
+const lease = rule('coordination.k8s.io', 'leases', 'get list watch create update delete')
 
 /**
  * Rights in the namespace, per mode: the table that preflight checks, the Role is printed from, and the docs show.
@@ -54,6 +57,7 @@ export const rights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
     rule('inference.networking.k8s.io', 'inferencepools', manage),
     rule('inference.networking.x-k8s.io', 'inferenceobjectives', see),
     rule('networking.istio.io', 'destinationrules', manage),
+    lease,
     ...scalers('get list delete'),
   ],
   run: [
@@ -65,6 +69,7 @@ export const rights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
     rule('', 'events', see),
     rule('apps', 'deployments', see),
     rule('gateway.networking.k8s.io', 'gateways', see),
+    lease,
   ],
   teardown: [
     rule('', 'configmaps', clear),
@@ -82,8 +87,36 @@ export const rights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
     rule('gateway.networking.k8s.io', 'httproutes', clear),
     rule('inference.networking.k8s.io', 'inferencepools', clear),
     rule('networking.istio.io', 'destinationrules', clear),
+    lease,
     ...scalers(clear),
   ],
+}
+
+/** What a leg under WVA needs in the namespace besides. Every repeat makes HPA and VariantAutoscaling again. */
+const scaling: readonly Rule[] = [
+  rule('autoscaling', 'horizontalpodautoscalers', manage),
+  rule('llmd.ai', 'variantautoscalings', manage),
+  rule('apps', 'deployments', 'get patch', 'scale'),
+  rule('', 'pods', 'get', 'proxy'),
+  rule('external.metrics.k8s.io', 'inferno_desired_replicas', 'get list'),
+]
+export const wvaRights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
+  standup: [...scaling, rule('monitoring.coreos.com', 'servicemonitors', manage)],
+  run: scaling,
+  teardown: [],
+}
+
+/** What a leg under WVA needs in the namespace of the WVA controller: to see that it works, and to be the only one of its model. */
+export const controllerRights: Readonly<Record<ReviewMode, readonly Rule[]>> = {
+  standup: [
+    rule('apps', 'deployments', 'get list'),
+    rule('', 'pods', 'get list'),
+    rule('', 'pods', 'get', 'log'),
+    rule('', 'configmaps', 'get'),
+    lease,
+  ],
+  run: [rule('apps', 'deployments', 'get list'), rule('', 'pods', 'get list'), rule('', 'configmaps', 'get'), lease],
+  teardown: [lease],
 }
 
 export interface Review {
@@ -94,11 +127,18 @@ export interface Review {
   readonly namespace?: string | undefined
 }
 
-/** One access review per right. */
-export const neededReviews = (mode: ReviewMode, namespace: string): Review[] =>
-  rights[mode].flatMap(r =>
+const reviews = (rules: readonly Rule[], namespace: string): Review[] =>
+  rules.flatMap(r =>
     r.verbs.map(verb => ({ group: r.group, resource: r.resource, subresource: r.subresource, verb, namespace })),
   )
+
+/** One access review per right in a namespace of the stack. */
+export const neededReviews = (mode: ReviewMode, namespace: string, wva = false): Review[] =>
+  reviews([...rights[mode], ...(wva ? wvaRights[mode] : [])], namespace)
+
+/** The same for the namespace of the WVA controller. */
+export const controllerReviews = (mode: ReviewMode, namespace: string): Review[] =>
+  reviews(controllerRights[mode], namespace)
 
 export const rightText = (r: Review): string =>
   `${r.verb} ${r.resource}${r.subresource === undefined ? '' : `/${r.subresource}`}${r.group === '' ? '' : `.${r.group}`} in ${r.namespace}`
@@ -109,15 +149,23 @@ const asPolicyRule = (r: Rule) => ({
   verbs: [...r.verbs],
 })
 
-/** The Role of a mode as YAML, for an administrator to apply. */
-export function roleYaml(mode: ReviewMode, namespace: string): string {
-  return stringify({
+const role = (name: string, namespace: string, rules: readonly Rule[]): string =>
+  stringify({
     apiVersion: 'rbac.authorization.k8s.io/v1',
     kind: 'Role',
-    metadata: { name: `bench-${mode}`, namespace },
-    rules: rights[mode].map(asPolicyRule),
+    metadata: { name, namespace },
+    rules: rules.map(asPolicyRule),
   })
-}
+
+/** The Role of a mode as YAML, for an administrator to apply. */
+export const roleYaml = (mode: ReviewMode, namespace: string): string => role(`bench-${mode}`, namespace, rights[mode])
+
+/** The Roles that a leg under WVA needs besides: in the namespace of the stack, and in that of the controller. */
+export const wvaRoleYaml = (mode: ReviewMode, namespace: string, controllerNamespace: string): string =>
+  [
+    ...(wvaRights[mode].length > 0 ? [role(`bench-${mode}-wva`, namespace, wvaRights[mode])] : []),
+    role(`bench-${mode}-wva`, controllerNamespace, controllerRights[mode]),
+  ].join('---\n')
 
 /** Cluster-wide reads that make the checks before a standup better; without one the check is left out or an input stands in. */
 export const clusterReads: readonly (Rule & { readonly without: string })[] = [
@@ -129,6 +177,22 @@ export const clusterReads: readonly (Rule & { readonly without: string })[] = [
     without: 'a missing istio shows at the Gateway',
   },
   { ...rule('', 'namespaces', 'get'), without: 'the namespace must exist' },
+  {
+    ...rule('apps', 'deployments', 'list'),
+    without: 'WVA: the controller is looked for in `wva-namespace` alone, a second one is not seen',
+  },
+  {
+    ...rule('llmd.ai', 'variantautoscalings', 'list'),
+    without: 'WVA: the same model under WVA in another namespace is not seen',
+  },
+  {
+    ...rule('apiregistration.k8s.io', 'apiservices', 'get'),
+    without: 'WVA: who owns the external metrics API shows only when it does not answer',
+  },
+  {
+    ...rule('apiextensions.k8s.io', 'customresourcedefinitions', 'get'),
+    without: 'WVA: another generation is told by the image of its controller alone',
+  },
 ]
 
 /** The optional ClusterRole as YAML. */

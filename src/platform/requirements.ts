@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts'
 import type { KubeObject } from '../stack/kube.ts'
+import { installAdapter, installController } from './wva.ts'
 
 /** One piece of cluster-wide software that the stack stands on. */
 export interface Requirement {
@@ -10,6 +11,8 @@ export interface Requirement {
   readonly serves: readonly { readonly groupVersion: string; readonly kinds: readonly string[] }[]
   /** A GatewayClass that must exist. */
   readonly gatewayClass?: string
+  /** Needed by a leg under WVA alone. */
+  readonly wva?: true
   /** Commands that install it at the pinned version, for a cluster administrator. */
   readonly install: readonly string[]
 }
@@ -51,9 +54,40 @@ export const requirements: readonly Requirement[] = [
       `helm upgrade --install istiod istiod --repo https://istio-release.storage.googleapis.com/charts --version 1.28.1 -n istio-system --wait ${istioValues}`,
     ],
   },
+  {
+    id: 'prometheus-operator',
+    name: 'Prometheus operator custom resource definitions',
+    version: 'any',
+    serves: [{ groupVersion: 'monitoring.coreos.com/v1', kinds: ['ServiceMonitor'] }],
+    wva: true,
+    install: [
+      'helm upgrade --install prometheus kube-prometheus-stack --repo https://prometheus-community.github.io/helm-charts -n monitoring --create-namespace',
+    ],
+  },
+  {
+    id: 'wva',
+    name: 'Workload Variant Autoscaler',
+    version: '0.4.2',
+    serves: [{ groupVersion: 'llmd.ai/v1alpha1', kinds: ['VariantAutoscaling'] }],
+    wva: true,
+    install: [installController('llm-d-autoscaler', '0.4.2')],
+  },
+  {
+    id: 'external-metrics',
+    name: 'an external metrics API (prometheus-adapter)',
+    version: 'chart 5.2.0',
+    serves: [{ groupVersion: 'external.metrics.k8s.io/v1beta1', kinds: [] }],
+    wva: true,
+    install: [installAdapter],
+  },
 ]
 
-export const neededGroupVersions: readonly string[] = requirements.flatMap(r => r.serves.map(s => s.groupVersion))
+/** What a leg stands on. */
+export const requirementsOf = (wva: boolean): readonly Requirement[] =>
+  requirements.filter(r => wva || r.wva === undefined)
+
+export const groupVersionsOf = (wva: boolean): readonly string[] =>
+  requirementsOf(wva).flatMap(r => r.serves.map(s => s.groupVersion))
 
 export interface Missing {
   readonly requirement: Requirement
@@ -65,10 +99,12 @@ export function missing(
   served: readonly { group: string; version: string; kinds: readonly string[] }[],
   gatewayClasses: readonly KubeObject[] | undefined,
   gatewayClass: string,
+  wva = false,
 ): Missing[] {
-  return requirements.flatMap(requirement => {
+  return requirementsOf(wva).flatMap(requirement => {
     const lacks = requirement.serves.flatMap(({ groupVersion, kinds }) => {
       const found = served.find(s => `${s.group}/${s.version}` === groupVersion)
+      if (found === undefined && kinds.length === 0) return [groupVersion]
       const absent = kinds.filter(kind => !found?.kinds.includes(kind))
       return absent.length > 0 ? [`${absent.join(', ')} (${groupVersion})`] : []
     })

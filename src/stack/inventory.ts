@@ -1,6 +1,7 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { UserError } from '../errors.ts'
+import { Autoscaling } from './components/autoscaling.ts'
 import { inventoryName, type KubeObject, stackLabel } from './kube.ts'
 import { names } from './names.ts'
 import type { StackSpec } from './spec.ts'
@@ -40,7 +41,11 @@ export const InventoryData = Type.Object({
   namespace: short,
   harnessNamespace: short,
   wellLitPath: short,
+  /** Name of the leg that stood it up. */
+  leg: Type.Optional(short),
   wva: Type.Boolean(),
+  /** Under WVA: what HPA and VariantAutoscaling are made from again after a reset that was cut. */
+  autoscaling: Type.Optional(Autoscaling),
   replicas: Type.Integer({ minimum: 0, maximum: 10_000 }),
   gpusPerReplica: Type.Integer({ minimum: 0, maximum: 1024 }),
   accelerator: Type.Optional(Type.Object({ key: short, value: short })),
@@ -66,10 +71,12 @@ export type InventoryData = Static<typeof InventoryData>
 export interface Inventory extends InventoryData {
   readonly holder: string
   readonly expiresEpochSeconds: number
+  readonly lifetime: 'job' | 'ttl'
 }
 
 export const holderAnnotation = 'llm-d.ai/bench-holder'
 export const expiresAnnotation = 'llm-d.ai/bench-expires'
+export const lifetimeAnnotation = 'llm-d.ai/bench-lifetime'
 export const keepAnnotation = 'llm-d.ai/bench-keep'
 const dataKey = 'inventory.json'
 
@@ -80,6 +87,9 @@ export interface StandupRun {
   readonly expiresEpochSeconds: number
   readonly holder: string
   readonly createdNamespace: boolean
+  readonly leg: string
+  /** `job`: post removes the stack at the end of the job. */
+  readonly lifetime: 'job' | 'ttl'
 }
 
 /**
@@ -97,7 +107,9 @@ export function inventory(spec: StackSpec, objects: readonly KubeObject[], run: 
     namespace: spec.namespace,
     harnessNamespace: spec.harnessNamespace,
     wellLitPath: spec.wellLitPath,
-    wva: false,
+    leg: run.leg,
+    wva: spec.autoscaling !== undefined,
+    ...(spec.autoscaling === undefined ? {} : { autoscaling: stored(spec.autoscaling) }),
     replicas: spec.replicas,
     gpusPerReplica: spec.gpusPerReplica,
     ...(spec.accelerator === undefined ? {} : { accelerator: spec.accelerator }),
@@ -134,11 +146,15 @@ export function inventory(spec: StackSpec, objects: readonly KubeObject[], run: 
         'llm-d.ai/bench-commit': run.commit,
         [expiresAnnotation]: String(run.expiresEpochSeconds),
         [holderAnnotation]: run.holder,
+        [lifetimeAnnotation]: run.lifetime,
       },
     },
     data: { [dataKey]: JSON.stringify(data) },
   }
 }
+
+const stored = ({ serviceMonitorLabels: _labels, ...kept }: NonNullable<StackSpec['autoscaling']>): Autoscaling =>
+  structuredClone(kept)
 
 /**
  * Reads an inventory back. It comes from the cluster and is not trusted: what the schema does not name is dropped, and
@@ -157,6 +173,7 @@ export function readInventory(object: KubeObject): Inventory {
   return {
     ...data,
     holder: metadata.annotations?.[holderAnnotation] ?? '',
+    lifetime: metadata.annotations?.[lifetimeAnnotation] === 'ttl' ? 'ttl' : 'job',
     // An expiry that cannot be read has passed: the next sweep may take the stack.
     expiresEpochSeconds: Number.isFinite(expires) ? expires : 0,
   }

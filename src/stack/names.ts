@@ -27,6 +27,8 @@ export interface StackNames {
   readonly modelClaim: string
   readonly tokenSecret: string
   readonly preprocesses: string
+  /** Service and ServiceMonitor through which the model servers are scraped. */
+  readonly vllm: string
 }
 
 export const tokenSecretName = 'llm-d-hf-token'
@@ -46,5 +48,6 @@ export function names(stack: { readonly release: string; readonly label: string 
     modelClaim: 'model-pvc',
     tokenSecret: tokenSecretName,
     preprocesses: 'llm-d-benchmark-preprocesses',
+    vllm: `${label}-vllm`,
   }
 }

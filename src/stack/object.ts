@@ -3,7 +3,7 @@ import type { PodPlacement, StackSpec } from './spec.ts'
 
 /** An object of the stack: in the model namespace, with the ownership label, with nothing that changes from run to run. */
 export function object(
-  spec: StackSpec,
+  spec: Pick<StackSpec, 'namespace' | 'stack'>,
   apiVersion: string,
   kind: string,
   name: string,

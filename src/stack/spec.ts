@@ -1,3 +1,4 @@
+import type { Autoscaling } from './components/autoscaling.ts'
 import type { KubeObject } from './kube.ts'
 
 /** Where the weights come from. */
@@ -42,7 +43,10 @@ export interface StackSpec {
   readonly label: string
   /** `<release>-<label>`: value of the ownership label. */
   readonly stack: string
+  /** Under WVA the number at rest. */
   readonly replicas: number
+  /** Present when the model stands under WVA. */
+  readonly autoscaling?: Autoscaling & { readonly serviceMonitorLabels: Readonly<Record<string, string>> }
   /** GPUs of one replica. */
   readonly gpusPerReplica: number
   /** Label of the GPU nodes; undefined leaves scheduling to the GPU resource alone. */

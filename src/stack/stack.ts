@@ -1,4 +1,5 @@
 import { access } from './components/access.ts'
+import { autoscaling } from './components/autoscaling.ts'
 import { gatewayComponent } from './components/gateway.ts'
 import { modelServer } from './components/model-server.ts'
 import { preprocess } from './components/preprocess.ts'
@@ -17,6 +18,7 @@ export const components: readonly Component[] = [
   scheduler,
   modelServer,
   route,
+  autoscaling,
 ]
 
 /** What others refer to comes first. A kind that is not here is a workload or a route, and goes last. */
@@ -36,7 +38,7 @@ const applyOrder = [
 
 /**
  * All objects of a stack but the inventory, which lists them and goes before them: 17 with the default settings and a
- * token. In the order in which a plan shows them; a slow or sequential apply may follow it.
+ * token, 21 under WVA. In the order in which a plan shows them; a slow or sequential apply may follow it.
  */
 export function stackObjects(spec: StackSpec): KubeObject[] {
   const rank = ({ kind }: KubeObject) => (applyOrder.includes(kind) ? applyOrder.indexOf(kind) : applyOrder.length)

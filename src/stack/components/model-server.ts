@@ -5,7 +5,7 @@ import type { Component, StackSpec } from '../spec.ts'
 import { marker, modelFolder } from './storage.ts'
 
 /** vLLM listens here; the routing sidecar listens on 8000 and forwards to it. */
-const vllmPort = 8200
+export const vllmPort = 8200
 const sidecarPort = 8000
 const nixlPort = 5557
 const weightsMount = '/model-cache'
@@ -82,7 +82,8 @@ function decode(spec: StackSpec): KubeObject {
   const health = { httpGet: { path: '/health', port: sidecarPort } }
   return object(spec, 'apps/v1', 'Deployment', n.decode, {
     spec: {
-      replicas: spec.replicas,
+      // Under an autoscaler the number belongs to it: an apply that names one would undo what it decided.
+      ...(spec.autoscaling === undefined ? { replicas: spec.replicas } : {}),
       progressDeadlineSeconds: 3600,
       selector: { matchLabels: selector },
       template: {

@@ -92,7 +92,10 @@ test('no mode asks for a wildcard, for escalate or bind, or for anything outside
 
 test('the optional ClusterRole only reads', () => {
   const { rules } = parse(clusterRoleYaml()) as { rules: { resources: string[]; verbs: string[] }[] }
-  expect(rules.flatMap(r => r.resources)).toEqual(['nodes', 'pods', 'storageclasses', 'gatewayclasses', 'namespaces'])
+  expect(rules.flatMap(r => r.resources)).toEqual([
+    ...['nodes', 'pods', 'storageclasses', 'gatewayclasses', 'namespaces'],
+    ...['deployments', 'variantautoscalings', 'apiservices', 'customresourcedefinitions'],
+  ])
   expect(rules.flatMap(r => r.verbs).filter(v => !['get', 'list'].includes(v))).toEqual([])
 })
 

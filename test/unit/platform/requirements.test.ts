@@ -1,10 +1,11 @@
 import { expect, test } from '@jest/globals'
 import {
+  groupVersionsOf,
   isOpenShift,
   missing,
-  neededGroupVersions,
   platformFailure,
   requirements,
+  requirementsOf,
 } from '../../../src/platform/requirements.ts'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { stackObjects } from '../../../src/stack/stack.ts'
@@ -57,7 +58,7 @@ test('the GatewayClass must exist, and is not judged where it may not be listed'
 test('one PLATFORM failure names every missing item and the command that installs it, in order', () => {
   const { failure } = platformFailure(missing([], [], 'istio'))
   expect(failure.code).toBe('PLATFORM')
-  for (const { name } of requirements) expect(failure.what).toContain(name)
+  for (const { name } of requirementsOf(false)) expect(failure.what).toContain(name)
   expect(failure.evidence.map(line => line.split(' ')[0])).toEqual(['kubectl', 'kubectl', 'helm', 'helm'])
   const commands = failure.evidence.join('\n')
   expect(commands).toContain('gateway-api/config/crd/?ref=v1.3.0')
@@ -74,7 +75,7 @@ test('every custom kind of the stack is one that the requirements look for', () 
   for (const { apiVersion, kind } of custom) {
     const entry = requirements.flatMap(r => r.serves).find(s => s.groupVersion === apiVersion)
     expect({ apiVersion, kinds: entry?.kinds }).toEqual({ apiVersion, kinds: expect.arrayContaining([kind]) })
-    expect(neededGroupVersions).toContain(apiVersion)
+    expect(groupVersionsOf(false)).toContain(apiVersion)
   }
 })
 

@@ -29,6 +29,7 @@ const configurations: Record<string, StackSpec> = {
       harness: `${mirror}/llm-d-benchmark:v0.4.0`,
     },
   }),
+  'stack-wva': specWith({ wva: true, serviceMonitorLabels: { release: 'kube-prometheus-stack' } }),
   'stack-openshift-two-namespaces': specWith(
     { namespace: { model: 'llm-d-vezio', harness: 'llm-d-harness' } },
     { openShift: true },

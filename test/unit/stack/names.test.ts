@@ -37,5 +37,6 @@ test('every name of a stack follows from its release and label', () => {
     modelClaim: 'model-pvc',
     tokenSecret: 'llm-d-hf-token',
     preprocesses: 'llm-d-benchmark-preprocesses',
+    vllm: 'meta-lla-1ebbf38c-a-3-1-8b-vllm',
   })
 })

@@ -1,4 +1,5 @@
 import { buildSpec, type StackFacts, type StackRequest } from '../../../src/paths/build.ts'
+import { chartBehavior } from '../../../src/stack/components/autoscaling.ts'
 import { inventory, type StandupRun } from '../../../src/stack/inventory.ts'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import type { StackSpec } from '../../../src/stack/spec.ts'
@@ -12,6 +13,12 @@ const request: StackRequest = {
   model: 'meta-llama/Llama-3.1-8B',
   wellLitPath: 'inference-scheduling',
   replicas: 2,
+  wva: false,
+  maxReplicas: 10,
+  hpaBehavior: chartBehavior,
+  wvaNamespace: 'llm-d-autoscaler',
+  wvaVersion: '0.4.2',
+  serviceMonitorLabels: {},
   images: {
     vllm: 'ghcr.io/llm-d/llm-d-cuda:v0.4.0',
     scheduler: 'ghcr.io/llm-d/llm-d-inference-scheduler:v0.4.0',
@@ -43,6 +50,8 @@ export const standupRun: StandupRun = {
   expiresEpochSeconds: 1_800_000_000,
   holder: 'llm-d/llm-d/1234567890/baseline',
   createdNamespace: false,
+  leg: 'baseline',
+  lifetime: 'job',
 }
 
 /** Everything that standup applies, in its order. */
