@@ -4,6 +4,7 @@ import type { Failure } from '../errors.ts'
 import type { Workload } from '../harness/profiles.ts'
 import type { Inputs } from '../inputs.ts'
 import { failureRecord, type LegDocument, type Repeat } from '../results/schema.ts'
+import type { Autoscaling } from '../stack/components/autoscaling.ts'
 import type { Inventory } from '../stack/inventory.ts'
 import type { StackSpec } from '../stack/spec.ts'
 import type { Session } from './session.ts'
@@ -19,6 +20,7 @@ export interface LegFacts {
   readonly simulated?: boolean
   readonly leftovers?: readonly string[]
   readonly kept?: readonly string[]
+  readonly reaction?: LegDocument['reaction']
   readonly clientLimits?: { maxConcurrency: number; requestTimeoutSeconds: number }
 }
 
@@ -52,6 +54,7 @@ export function legDocument(session: Session<Inputs>, facts: LegFacts): LegDocum
           },
     timings: { ...facts.timings },
     ...(clientLimits === undefined ? {} : { clientLimits }),
+    ...(facts.reaction === undefined ? {} : { reaction: facts.reaction }),
     leftovers: [...(facts.leftovers ?? [])],
     kept: [...(facts.kept ?? [])],
     repeats: [...(facts.repeats ?? [])],
@@ -68,12 +71,12 @@ function identityOf(session: Session<Inputs>, facts: LegFacts): LegDocument['ide
   return {
     model: spec?.model ?? inventory?.model ?? inputs.model,
     namespace: inputs.namespace.model,
-    wva: inventory?.wva ?? false,
+    wva: isUnderWva(inputs, spec, inventory),
     images: { ...Object.fromEntries(asked), ...ran },
     ...defined({
       wellLitPath: spec?.wellLitPath ?? inventory?.wellLitPath,
       release: spec?.release ?? inventory?.release,
-      replicas: spec?.replicas ?? inventory?.replicas,
+      ...scalingOf(spec?.autoscaling ?? inventory?.autoscaling, spec?.replicas ?? inventory?.replicas),
       gpusPerReplica: spec?.gpusPerReplica ?? inventory?.gpusPerReplica,
       accelerator: spec?.accelerator ?? inventory?.accelerator,
       settingsHash: spec?.settingsHash ?? inventory?.settingsHash,
@@ -101,6 +104,19 @@ function identityOf(session: Session<Inputs>, facts: LegFacts): LegDocument['ide
         }),
   }
 }
+
+/** A standup that failed early has neither spec nor inventory, but was asked for one kind of leg. */
+const isUnderWva = (inputs: Inputs, spec: StackSpec | undefined, inventory: Inventory | undefined): boolean =>
+  spec === undefined ? (inventory?.wva ?? (inputs.mode === 'standup' && inputs.wva)) : spec.autoscaling !== undefined
+
+const scalingOf = (autoscaling: Autoscaling | undefined, replicas: number | undefined) =>
+  autoscaling === undefined
+    ? { replicas }
+    : {
+        maxReplicas: autoscaling.maxReplicas,
+        hpaBehavior: JSON.stringify(autoscaling.behavior),
+        wvaVersion: autoscaling.controllerVersion,
+      }
 
 const defined = <T extends object>(o: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(o).filter(([, v]) => v !== undefined)) as {

@@ -1,4 +1,5 @@
 import { Observer, type View } from '../cluster/observer.ts'
+import type { Kind } from '../cluster/resources.ts'
 import { asFailure } from '../errors.ts'
 import { parseReport } from '../harness/parse.ts'
 import { failureRecord, type Repeat, type Step, type WatchEvent } from '../results/schema.ts'
@@ -7,6 +8,7 @@ import { toWatchEvent } from '../timeline/record.ts'
 import { type Collected, collect, harnessFailed } from './collect.ts'
 import { createPods, measureClock, removeAll, waitFinished } from './harness-pods.ts'
 import type { RepeatContext } from './repeat-context.ts'
+import { sample } from './sample.ts'
 
 /**
  * One repeat: create the harness pods, record replicas while they work, fetch and check what they wrote (also when they
@@ -29,6 +31,8 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
   let failure: ReturnType<typeof asFailure> | undefined
   let guidellmVersion: string | undefined
   let images: Record<string, { reference: string; imageID?: string }> = {}
+  let startReplicas: number | undefined
+  let sampling: Promise<void> | undefined
   try {
     if (context.stack !== undefined) {
       const labelSelector = `${stackLabel}=${context.stack.stack}`
@@ -36,10 +40,15 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
         const event = toWatchEvent(change, context.stack!.decode)
         if (event !== undefined) events.push(event)
       }
-      await Promise.all([
-        stackWatch.watch('Deployment', { labelSelector, onChange }),
-        stackWatch.watch('Pod', { labelSelector, onChange }),
-      ])
+      const kinds: Kind[] = ['Deployment', 'Pod']
+      if (context.stack.wva) kinds.push('HorizontalPodAutoscaler', 'VariantAutoscaling')
+      await Promise.all(kinds.map(kind => stackWatch.watch(kind, { labelSelector, onChange })))
+      const { namespace, decode, wva } = context.stack
+      startReplicas = (stackWatch.view.get('Deployment', decode)?.status as { readyReplicas?: number })?.readyReplicas
+      sampling = sample(api, { namespace, deployment: decode, wva, view: stackWatch.view }, events, {
+        signal: scope,
+        log,
+      })
       images = imagesOf(stackWatch.view, context.stack.decode)
     }
     const pods = await createPods(context, index, created)
@@ -81,7 +90,7 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
     log.warning(`repeat ${index} failed: ${failure.what} ${failure.why}`)
   } finally {
     stop.abort()
-    await Promise.all([harness.close(), stackWatch.close()])
+    await Promise.all([harness.close(), stackWatch.close(), sampling])
     await removeAll(api, created, log)
   }
   return {
@@ -94,6 +103,7 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
     steps,
     events,
     images,
+    ...(startReplicas === undefined ? {} : { startReplicas }),
     ...(exitCode === undefined ? {} : { exitCode }),
     ...(clockOffsetMs === undefined ? {} : { clockOffsetMs }),
     ...(guidellmVersion === undefined ? {} : { guidellmVersion }),

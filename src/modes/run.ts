@@ -1,28 +1,28 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import type { Api } from '../cluster/api.ts'
-import { explainApiError, isForbidden } from '../cluster/api-error.ts'
-import { get, mergePatch } from '../cluster/objects.ts'
-import { probe } from '../cluster/probe.ts'
+import { explainApiError } from '../cluster/api-error.ts'
+import { mergePatch } from '../cluster/objects.ts'
 import { asFailure, type Failure, UserError } from '../errors.ts'
 import { plannedSeconds, renderProfile, type Workload } from '../harness/profiles.ts'
 import { tokenExpiry } from '../inputs/kubeconfig.ts'
 import type { RunInputs } from '../inputs.ts'
 import type { Repeat } from '../results/schema.ts'
-import { expiresAnnotation, type Inventory } from '../stack/inventory.ts'
+import { expiresAnnotation, type Inventory, loadedAnnotation } from '../stack/inventory.ts'
 import { inventoryName } from '../stack/kube.ts'
-import { endpointOf } from './endpoint.ts'
 import { legDocument, writeLeg } from './leg.ts'
 import { mockTarget, profileName, templateOf } from './plan.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
 import { runRepeat } from './repeat.ts'
 import { inFlightLimit, type RepeatContext } from './repeat-context.ts'
+import { findEndpoint, hasToken } from './run-endpoint.ts'
+import { runFailure, withScaling } from './run-outcome.ts'
+import { openScaling, type RunScaling } from './run-scaling.ts'
 import { findInventory, noStack, type Outcome, openCluster, type Session, Timings } from './session.ts'
-import { checkAnswer } from './smoke.ts'
+import { markKept } from './standup-end.ts'
 
 /** Added to the planned load time of one repeat for pod start, tokenizer, drain and report. */
 const repeatOverheadSeconds = 900
-const endpointAttemptSeconds = 20
 
 /**
  * Finds the stack's endpoint, checks that it serves the model, and runs guidellm `repeats` times, one after the other,
@@ -45,6 +45,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
   let stack: Inventory | undefined
   let workload: Workload | undefined
   let simulated = false
+  let scaling: RunScaling | undefined
   const resultsFolder = path.join(session.out, 'results')
   const document = (failure?: Failure) =>
     legDocument(session, {
@@ -59,13 +60,21 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
             clientLimits: { maxConcurrency: inFlightLimit(workload), requestTimeoutSeconds: workload.secondsPerRate },
           }
         : {}),
+      ...(scaling ? { reaction: scaling.reaction } : {}),
       ...(failure ? { failure } : {}),
     })
   try {
     const found = await findInventory(api, inputs.namespace.model, signal)
     if (found === undefined && inputs.endpoint.kind !== 'url') throw noStack(inputs.namespace.model)
     stack = found?.inventory
-    await checkRights(api, 'run', [inputs.namespace.model, inputs.namespace.harness], signal, log)
+    await checkRights(
+      api,
+      'run',
+      [inputs.namespace.model, inputs.namespace.harness],
+      signal,
+      log,
+      stack?.autoscaling?.controllerNamespace,
+    )
     const facts = await clusterFacts(api, stack?.accelerator, signal)
     simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
@@ -82,13 +91,10 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       `plan: ${inputs.repeats} repeats of ${workload.rates.length} rates (${workload.rates.join(', ')} req/s) x ${workload.secondsPerRate} s = at least ${Math.ceil((seconds * inputs.repeats) / 60)} min of load`,
     )
     refuseShortToken(inputs, seconds * inputs.repeats)
+    scaling = await openScaling(api, session, stack, found?.object, workload)
+    const repeatSeconds = seconds + repeatOverheadSeconds + (scaling === undefined ? 0 : settleSeconds(inputs))
     if (found)
-      await extendExpiry(
-        api,
-        found.inventory,
-        Date.now() / 1000 + (seconds + repeatOverheadSeconds) * inputs.repeats + 3600,
-        session,
-      )
+      await announceLoad(api, found.inventory, Date.now() / 1000 + repeatSeconds * inputs.repeats + 3600, session)
     await mkdir(resultsFolder, { recursive: true })
     const hfSecret = await hasToken(api, inputs.namespace.harness, signal)
     const context: RepeatContext = {
@@ -107,14 +113,16 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       openShift: facts.openShift,
     }
     for (let index = 1; index <= inputs.repeats; index++) {
+      const settled =
+        scaling && (await timings.measure('settle', () => log.group(`Start state of repeat ${index}`, scaling!.settle)))
       const repeat = await timings.measure('load', () =>
         log.group(`Repeat ${index} of ${inputs.repeats}`, () => runRepeat(context, index)),
       )
-      repeats.push(repeat)
+      repeats.push(withScaling(repeat, scaling, settled))
       await writeLeg(session, document())
       signal.throwIfAborted()
     }
-    const failure = repeatsFailure(repeats)
+    const failure = runFailure(repeats)
     const leg = document(failure)
     await writeLeg(session, leg)
     return {
@@ -125,15 +133,13 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'running the benchmark'))
-    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !signal.aborted) {
-      await mergePatch(api, 'ConfigMap', inputs.namespace.model, inventoryName, {
-        metadata: { annotations: { 'llm-d.ai/bench-keep': inputs.keepOnFailure } },
-      }).catch(() => undefined)
-    }
+    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !signal.aborted)
+      await markKept(api, inputs.namespace.model, inputs.keepOnFailure)
     const leg = document(failure)
     await writeLeg(session, leg)
     return { outputs: {}, failure, leg, ...(repeats.length > 0 ? { resultsFolder } : {}) }
   } finally {
+    await scaling?.close()
     await api.close()
   }
 }
@@ -143,53 +149,6 @@ const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder:
   endpoint,
   'results-path': resultsFolder,
 })
-
-async function findEndpoint(
-  api: Api,
-  session: Session<RunInputs>,
-  stack: Inventory | undefined,
-  facts: { openShift: boolean; gpuNodesOnly: boolean },
-): Promise<{ url: string; model: string }> {
-  const { inputs, log, signal } = session
-  const url = await endpointOf(api, inputs.endpoint, {
-    namespace: inputs.namespace.model,
-    ...(stack ? { gateway: stack.gateway } : {}),
-    signal,
-  })
-  const [answer] = await probe(api, [{ url }], {
-    namespace: inputs.namespace.harness,
-    stack: stack?.stack ?? `endpoint-${session.runId}`,
-    runId: session.runId,
-    image: inputs.images.harness,
-    placement: inputs.placement,
-    openShift: facts.openShift,
-    accelerator: facts.gpuNodesOnly ? undefined : stack?.accelerator,
-    seconds: endpointAttemptSeconds,
-    code: 'HARNESS',
-    signal,
-    log,
-  })
-  const wanted = inputs.model === 'auto' ? answer!.models[0] : inputs.model
-  try {
-    checkAnswer(answer!, wanted ?? '', 'the stack')
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error
-    const f = error.failure
-    throw new UserError('HARNESS', f.what, { why: f.why, next: f.next, evidence: f.evidence })
-  }
-  log.info(`endpoint ${url} serves ${wanted}`)
-  return { url, model: wanted! }
-}
-
-async function hasToken(api: Api, namespace: string, signal: AbortSignal): Promise<boolean> {
-  try {
-    return (await get(api, 'Secret', namespace, 'llm-d-hf-token', signal)) !== undefined
-  } catch (error) {
-    // Not allowed to look: the pod refers to it as optional.
-    if (isForbidden(error)) return true
-    throw error
-  }
-}
 
 /** A token that dies in the middle of the load would cost GPU hours and leave the results in the pod. */
 function refuseShortToken(inputs: RunInputs, loadSeconds: number): void {
@@ -201,32 +160,26 @@ function refuseShortToken(inputs: RunInputs, loadSeconds: number): void {
   })
 }
 
-/** The stack must not expire while it is being measured: planned end plus one hour. */
-async function extendExpiry(
+/** Planned time of coming to the start state: a reset at default intervals, or as long as is waited. */
+const settleSeconds = ({ settle }: RunInputs): number => (settle.kind === 'reset' ? 240 : settle.ms / 1000)
+
+/**
+ * Before the first load: the stack must not expire while it is being measured (planned end plus one hour), and it does
+ * not stand any more where standup has proven it to.
+ */
+async function announceLoad(
   api: Api,
   stack: Inventory,
   endSeconds: number,
   session: Session<RunInputs>,
 ): Promise<void> {
-  const until = Math.ceil(endSeconds)
-  if (until <= stack.expiresEpochSeconds) return
+  const until = Math.max(Math.ceil(endSeconds), stack.expiresEpochSeconds)
   await mergePatch(
     api,
     'ConfigMap',
     session.inputs.namespace.model,
     inventoryName,
-    { metadata: { annotations: { [expiresAnnotation]: String(until) } } },
+    { metadata: { annotations: { [expiresAnnotation]: String(until), [loadedAnnotation]: session.runId } } },
     session.signal,
   )
-}
-
-/** The run fails when a repeat failed; what was measured is published all the same. */
-function repeatsFailure(repeats: readonly Repeat[]): Failure | undefined {
-  const failed = repeats.filter(r => r.status === 'failed')
-  const first = failed[0]?.failure
-  if (first === undefined) return undefined
-  return {
-    ...(first as Failure),
-    what: `${failed.length} of ${repeats.length} repeats failed. First: ${first.what}`,
-  }
 }

@@ -46,8 +46,8 @@ export async function releaseGpus(api: Api, spec: StackSpec, log: Session<unknow
 }
 
 /** Post reads this: a failed stack is scaled to 0 (evidence) or left alone (all) until its expiry. */
-export async function markKept(api: Api, spec: StackSpec, keep: 'evidence' | 'all'): Promise<void> {
-  await mergePatch(api, 'ConfigMap', spec.namespace, inventoryName, {
+export async function markKept(api: Api, namespace: string, keep: 'evidence' | 'all'): Promise<void> {
+  await mergePatch(api, 'ConfigMap', namespace, inventoryName, {
     metadata: { annotations: { [keepAnnotation]: keep } },
   }).catch(() => undefined)
 }

@@ -99,7 +99,7 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
     if (signal.aborted && spec !== undefined && inputs.lifetime === 'job') await releaseGpus(api, spec, log)
     if (spec !== undefined && !signal.aborted) {
       await saveServerLogs(api, spec, session).catch(() => undefined)
-      if (inputs.keepOnFailure !== 'none') await markKept(api, spec, inputs.keepOnFailure)
+      if (inputs.keepOnFailure !== 'none') await markKept(api, spec.namespace, inputs.keepOnFailure)
     }
     const outputs = spec === undefined ? {} : baseOutputs(session, spec)
     return {

@@ -77,6 +77,8 @@ export interface Inventory extends InventoryData {
 export const holderAnnotation = 'llm-d.ai/bench-holder'
 export const expiresAnnotation = 'llm-d.ai/bench-expires'
 export const lifetimeAnnotation = 'llm-d.ai/bench-lifetime'
+/** Set before the first load: what follows does not start from what standup has proven. */
+export const loadedAnnotation = 'llm-d.ai/bench-loaded'
 export const keepAnnotation = 'llm-d.ai/bench-keep'
 const dataKey = 'inventory.json'
 

@@ -1,5 +1,7 @@
 import type { WatchEvent } from '../results/schema.ts'
+import { conditionOf } from '../stack/foreign.ts'
 import type { KubeObject } from '../stack/kube.ts'
+import { decisionOf } from '../stack/wva-readiness.ts'
 
 interface PodLike {
   spec?: {
@@ -14,7 +16,7 @@ interface DeploymentLike {
 }
 
 /**
- * One watch change of the decode Deployment or of one of its pods, reduced to what the replica timeline and the GPU
+ * One watch change of the decode Deployment, of one of its pods or of its scalers, reduced to what the replica timeline and the GPU
  * account need. Everything else gives undefined. `at` is the receipt time on the runner, in ms.
  */
 export function toWatchEvent(
@@ -34,6 +36,32 @@ export function toWatchEvent(
       desired: spec?.replicas ?? 1,
       replicas: status?.replicas ?? 0,
       ready: status?.readyReplicas ?? 0,
+    }
+  }
+  if (object.kind === 'VariantAutoscaling' && name === deployment) {
+    const decision = decisionOf(object)
+    return {
+      at,
+      kind: 'VariantAutoscaling',
+      type,
+      name,
+      ...(decision === undefined ? {} : { desired: decision.desired, lastRun: decision.at / 1000 }),
+    }
+  }
+  if (object.kind === 'HorizontalPodAutoscaler' && name === deployment) {
+    const { currentReplicas, desiredReplicas } = (object.status ?? {}) as Partial<
+      Record<'currentReplicas' | 'desiredReplicas', number>
+    >
+    const is = (condition: string) => conditionOf(object, condition)?.status === 'True'
+    return {
+      at,
+      kind: 'HorizontalPodAutoscaler',
+      type,
+      name,
+      current: currentReplicas ?? 0,
+      desired: desiredReplicas ?? 0,
+      active: is('ScalingActive'),
+      limited: is('ScalingLimited'),
     }
   }
   if (object.kind !== 'Pod' || object.metadata.labels?.['llm-d.ai/role'] !== 'decode') return undefined
