@@ -6,6 +6,7 @@ import { actionDoor, cliDoor, type Door, stateKey } from './door.ts'
 import { asFailure, type Failure } from './errors.ts'
 import { type GithubContext, githubContext, refuseFork } from './github/event.ts'
 import { keyOf, legName } from './github/naming.ts'
+import { profileName } from './inputs/profile-name.ts'
 import { helpText, type Inputs, inputsFromArgv, inputsFromEnv, parseInputs, problemsToError } from './inputs.ts'
 import type { Outcome, Session } from './modes/session.ts'
 import type { StepState } from './state.ts'
@@ -45,10 +46,10 @@ export async function openSession(
   env: Env,
   inputs: Inputs,
   signal: AbortSignal,
+  github: GithubContext | undefined,
   touch: () => void,
   state?: StepState,
 ): Promise<Session<Inputs>> {
-  const github = door.kind === 'action' ? githubContext(env) : undefined
   const leg = legName(inputs.matrix, inputs.mode === 'standup' ? inputs.wva : undefined)
   const out = state?.out ?? inputs.out ?? (await makeOut(env))
   await mkdir(out, { recursive: true })
@@ -73,7 +74,7 @@ export async function openSession(
 
 function keyFor(inputs: Inputs, github: GithubContext | undefined): string {
   return keyOf({
-    profile: path.basename(inputs.workload).replace(/\.ya?ml(\.in)?$/, ''),
+    profile: profileName(inputs.workload),
     model: inputs.model,
     workflow: github?.workflow ?? 'cli',
     ...(github?.prNumber === undefined ? {} : { prNumber: github.prNumber }),
@@ -128,7 +129,7 @@ export async function main(door: Door, env: Env, argv: readonly string[]): Promi
       state = { ...state, ...patch }
       door.saveState(stateKey, JSON.stringify(state))
     }
-    const session = await openSession(door, env, inputs, abort.signal, () => save({ phase: 'touched' }))
+    const session = await openSession(door, env, inputs, abort.signal, context, () => save({ phase: 'touched' }))
     state = {
       version: 1,
       mode: inputs.mode,

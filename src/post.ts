@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import path from 'node:path'
-import type { Api } from './cluster/api.ts'
 import type { Door } from './door.ts'
 import { asFailure } from './errors.ts'
+import { githubContext } from './github/event.ts'
 import type { Inputs } from './inputs.ts'
 import { openSession, readInputs } from './main.ts'
 import type { Outcome, Session } from './modes/session.ts'
@@ -31,7 +31,9 @@ export async function post(
       door.log.info(`post: nothing to do (${task.why})`)
       return
     }
-    const session = await openSession(door, env, inputs, AbortSignal.timeout(postBudgetMs), () => undefined, state)
+    const signal = AbortSignal.timeout(postBudgetMs)
+    const session = await openSession(door, env, inputs, signal, githubContext(env), () => undefined, state)
+    if (task.kind === 'finish-teardown') return await finishTeardown(door, session, task.publish)
     const { openCluster } = await import('./modes/session.ts')
     const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
     try {
@@ -42,9 +44,6 @@ export async function post(
         case 'remove-harness':
           await (await import('./modes/clean.ts')).removeHarness(api, session)
           if (task.publish) await publishCheckpoint(door, session)
-          break
-        case 'finish-teardown':
-          await finishTeardown(api, door, session, task.publish)
           break
       }
     } finally {
@@ -57,7 +56,7 @@ export async function post(
   }
 }
 
-async function finishTeardown(_api: Api, door: Door, session: Session<Inputs>, publishIt: boolean): Promise<void> {
+async function finishTeardown(door: Door, session: Session<Inputs>, publishIt: boolean): Promise<void> {
   if (session.inputs.mode !== 'teardown') return
   const { teardown } = await import('./modes/teardown.ts')
   const outcome = await teardown(session as Session<typeof session.inputs>)

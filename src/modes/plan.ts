@@ -3,6 +3,7 @@ import path from 'node:path'
 import { stringify } from 'yaml'
 import { UserError } from '../errors.ts'
 import { builtInProfiles, renderProfile } from '../harness/profiles.ts'
+import { profileName } from '../inputs/profile-name.ts'
 import type { RunInputs, StandupInputs } from '../inputs.ts'
 import { buildSpec } from '../paths/build.ts'
 import { inventory } from '../stack/inventory.ts'
@@ -85,9 +86,6 @@ export async function planRun(session: Session<RunInputs>): Promise<Outcome> {
   )
   return { outputs: { endpoint: mockTarget, 'plan-path': path.join(session.out, 'plan.yaml') } }
 }
-
-/** Name of a profile: its file name without folders and endings. */
-export const profileName = (workload: string): string => path.basename(workload).replace(/\.ya?ml(\.in)?$/, '')
 
 /** A built-in profile's name stays a name; anything else is a file of the repository. */
 export async function templateOf(session: Session<RunInputs>): Promise<string> {
