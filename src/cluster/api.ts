@@ -2,6 +2,7 @@ import { type HttpMethod, IsomorphicFetchHttpLibrary, RequestContext } from '@ku
 import type { Log } from '../log.ts'
 import { ApiError, errorFromResponse, isTransient } from './api-error.ts'
 import type { PooledKubeConfig } from './config.ts'
+import { ServerClock } from './server-clock.ts'
 
 export interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>
@@ -28,11 +29,18 @@ export class Api {
   readonly config: PooledKubeConfig
   readonly #log: Log
   readonly #delayMs: number
+  readonly #clock: ServerClock
 
-  constructor(config: PooledKubeConfig, log: Log, options: { firstDelayMs?: number } = {}) {
+  constructor(config: PooledKubeConfig, log: Log, options: { firstDelayMs?: number; clock?: () => number } = {}) {
     this.config = config
     this.#log = log
     this.#delayMs = options.firstDelayMs ?? firstDelayMs
+    this.#clock = new ServerClock(options.clock)
+  }
+
+  /** ms since the epoch by the clock of the API server, learnt from the `Date` of its answers. */
+  serverNow(): number {
+    return this.#clock.now()
   }
 
   get server(): string {
@@ -88,8 +96,12 @@ export class Api {
     }
     context.setSignal(signal)
     await this.config.applySecurityAuthentication(context)
+    const sentAt = this.#clock.own()
     try {
-      return await this.#http.send(context).toPromise()
+      const response = await this.#http.send(context).toPromise()
+      // A 5xx may come from a load balancer, which has a clock of its own.
+      if (response.httpStatusCode < 500) this.#clock.learn(response.headers.date, sentAt)
+      return response
     } catch (cause) {
       throw networkError(method, path, cause)
     }

@@ -62,6 +62,29 @@ export function apply(
   })
 }
 
+/** Creates an object. Not retried: an answer that was lost may have been a success, and a second try would be a conflict. */
+export function create(api: Api, object: KubeObject, signal?: AbortSignal): Promise<KubeObject> {
+  return api.request<KubeObject>('POST', collectionPath(kindOf(object), object.metadata.namespace), {
+    query: { fieldManager, fieldValidation: 'Strict' },
+    body: object,
+    ...(signal ? { signal } : {}),
+  })
+}
+
+/**
+ * Replaces an object that was read before, only if nobody has changed it since (409 otherwise). The uid matters as much as
+ * the resource version: for some kinds, Leases among them, a PUT without it creates what has been deleted.
+ */
+export function replace(api: Api, object: KubeObject, signal?: AbortSignal): Promise<KubeObject> {
+  const { namespace, name, uid, resourceVersion } = object.metadata
+  if (!uid || !resourceVersion) throw new Error(`${object.kind} ${name} was not read before it is replaced`)
+  return api.request<KubeObject>('PUT', objectPath(kindOf(object), namespace, name), {
+    query: { fieldManager, fieldValidation: 'Strict' },
+    body: object,
+    ...(signal ? { signal } : {}),
+  })
+}
+
 export function mergePatch(
   api: Api,
   kind: Kind,
@@ -81,15 +104,18 @@ export function mergePatch(
 export interface DeleteOptions {
   readonly graceSeconds?: number
   readonly propagation?: 'Background' | 'Foreground'
+  /** Spares the object also when it was changed since it was read. */
+  readonly unchanged?: boolean
   readonly signal?: AbortSignal
 }
 
 /**
  * Deletes one object that was read before: the UID is a precondition, so that an object of the same name made by
  * somebody else in between survives. Gone already is success.
- * @returns false when the object was replaced by another of the same name.
+ * @returns false when the object was replaced by another of the same name (or changed, with `unchanged`).
  */
 export async function remove(api: Api, object: KubeObject, options: DeleteOptions = {}): Promise<boolean> {
+  const { resourceVersion } = object.metadata
   try {
     await api.request('DELETE', objectPath(kindOf(object), object.metadata.namespace, object.metadata.name), {
       body: {
@@ -97,6 +123,7 @@ export async function remove(api: Api, object: KubeObject, options: DeleteOption
         kind: 'DeleteOptions',
         propagationPolicy: options.propagation ?? 'Background',
         ...(object.metadata.uid === undefined ? {} : { preconditions: { uid: object.metadata.uid } }),
+        ...(options.unchanged ? { preconditions: { uid: object.metadata.uid, resourceVersion } } : {}),
         ...(options.graceSeconds === undefined ? {} : { gracePeriodSeconds: options.graceSeconds }),
       },
       ...(options.signal ? { signal: options.signal } : {}),

@@ -31,6 +31,7 @@ export const resources = {
   Job: row('batch/v1', 'Job', 'jobs'),
   Role: row('rbac.authorization.k8s.io/v1', 'Role', 'roles'),
   RoleBinding: row('rbac.authorization.k8s.io/v1', 'RoleBinding', 'rolebindings'),
+  Lease: row('coordination.k8s.io/v1', 'Lease', 'leases'),
   StorageClass: row('storage.k8s.io/v1', 'StorageClass', 'storageclasses', false),
   HorizontalPodAutoscaler: row('autoscaling/v2', 'HorizontalPodAutoscaler', 'horizontalpodautoscalers'),
   VariantAutoscaling: row('llmd.ai/v1alpha1', 'VariantAutoscaling', 'variantautoscalings'),

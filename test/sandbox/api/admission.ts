@@ -153,6 +153,7 @@ export function validate(kind: ResourceKind, object: KubeObject): void {
     if (value.length <= 63 && /^([A-Za-z0-9]([\w.-]*[A-Za-z0-9])?)?$/.test(value)) continue
     throw invalid(kind, name, 'metadata.labels', `Invalid value: "${value}": not a valid label value (key ${key})`)
   }
+  if (kind.id === 'leases.coordination.k8s.io') validateLease(kind, name, spec)
   const isPod = kind.id === 'pods'
   if (isPod || spec.template !== undefined) {
     const podSpec = isPod ? spec : dict(template.spec)
@@ -172,6 +173,19 @@ export function validate(kind: ResourceKind, object: KubeObject): void {
       const text = '`selector` does not match template `labels`'
       throw invalid(kind, name, 'spec.template.metadata.labels', `Invalid value: ${JSON.stringify(labels)}: ${text}`)
     }
+  }
+}
+
+function validateLease(kind: ResourceKind, name: string, spec: Dict): void {
+  const { leaseDurationSeconds: seconds } = spec
+  if (seconds !== undefined && !(Number(seconds) > 0))
+    throw invalid(kind, name, 'spec.leaseDurationSeconds', `Invalid value: ${seconds}: must be greater than 0`)
+  for (const field of ['acquireTime', 'renewTime']) {
+    const value = spec[field]
+    if (value === undefined || /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/.test(String(value))) continue
+    const layout = '2006-01-02T15:04:05.000000Z07:00'
+    const text = `parsing time "${value}" as "${layout}": cannot parse "${value}" as "${layout}"`
+    throw new ApiStatusError(400, `Lease in version "v1" cannot be handled as a Lease: ${text}`, 'BadRequest')
   }
 }
 

@@ -25,6 +25,8 @@ export interface Fault {
   retryAfter?: number
   delayMs?: number
   dropConnection?: boolean
+  /** Carry the request out, then break the connection instead of answering. */
+  dropAnswer?: boolean
   /** How often it strikes; without it, always. */
   times?: number
 }
@@ -57,8 +59,9 @@ export class Faults {
     this.latencyMs = 0
   }
 
-  /** Delays, refuses or breaks a request if a fault is due for it. */
-  async strike(request: RecordedRequest): Promise<void> {
+  /** Delays, refuses or breaks a request if a fault is due for it. True: its answer is to be lost. */
+  async strike(request: RecordedRequest): Promise<boolean> {
+    let answerLost = false
     if (this.latencyMs > 0) await delay(this.latencyMs)
     for (const entry of this.#faults) {
       if (!entry.fault.match(request)) continue
@@ -66,6 +69,7 @@ export class Faults {
       const { delayMs = 0, dropConnection, status, message = 'injected by a test', reason, retryAfter } = entry.fault
       if (delayMs > 0) await delay(delayMs)
       if (dropConnection) throw Faults.dropped
+      answerLost ||= entry.fault.dropAnswer === true
       if (status === undefined) continue
       throw new ApiStatusError(
         status,
@@ -74,5 +78,6 @@ export class Faults {
         retryAfter === undefined ? undefined : { retryAfterSeconds: retryAfter },
       )
     }
+    return answerLost
   }
 }

@@ -15,6 +15,8 @@ export interface ResourceKind {
   hasStatus: boolean
   hasGeneration: boolean
   hasScale: boolean
+  /** A PUT to a name that is not there creates, and one without a resource version is refused. */
+  putCreates: boolean
   /** Built in, with a known set of fields; custom resources keep whatever they are given. */
   builtin: boolean
 }
@@ -37,7 +39,7 @@ interface Definition {
   versions: { name: string; served?: boolean; subresources?: { status?: object } }[]
 }
 
-// group/version, kind, plural, C(luster) or N(amespaced), flags s(tatus) g(eneration) c(ale), short names
+// group/version, kind, plural, C(luster) or N(amespaced), flags s(tatus) g(eneration) c(ale) p(ut creates), short names
 const builtinTable = `
 v1 Namespace namespaces C s ns
 v1 Node nodes C s no
@@ -61,7 +63,7 @@ rbac.authorization.k8s.io/v1 RoleBinding rolebindings N -
 rbac.authorization.k8s.io/v1 ClusterRole clusterroles C -
 rbac.authorization.k8s.io/v1 ClusterRoleBinding clusterrolebindings C -
 storage.k8s.io/v1 StorageClass storageclasses C - sc
-coordination.k8s.io/v1 Lease leases N -
+coordination.k8s.io/v1 Lease leases N p
 discovery.k8s.io/v1 EndpointSlice endpointslices N g
 autoscaling/v2 HorizontalPodAutoscaler horizontalpodautoscalers N s hpa
 apiregistration.k8s.io/v1 APIService apiservices C s
@@ -116,7 +118,7 @@ export class Registry {
           shortNames,
         },
         ...{ namespaced: scope === 'N', hasStatus: flags.includes('s'), hasGeneration: flags.includes('g') },
-        ...{ hasScale: flags.includes('c'), builtin: true },
+        ...{ hasScale: flags.includes('c'), putCreates: flags.includes('p'), builtin: true },
       })
     }
     for (const spec of crds) this.register(spec)
@@ -130,7 +132,7 @@ export class Registry {
     this.#kinds.set(id, {
       ...{ id, group: spec.group, versions, kind: spec.kind, plural: spec.plural, namespaced: spec.namespaced },
       ...{ singular: spec.singular ?? spec.kind.toLowerCase(), shortNames: [], hasStatus: spec.status ?? true },
-      ...{ hasGeneration: true, hasScale: false, builtin: false },
+      ...{ hasGeneration: true, hasScale: false, putCreates: false, builtin: false },
     })
   }
 

@@ -4,7 +4,7 @@ import { ApiStatusError } from '../runtime.ts'
 import { type Attributes, authorize } from './access.ts'
 import { type Dict, dict } from './admission.ts'
 import { type ApiRequest, decode, decodeApply, deleteOptions, parseBody, patched, type Target } from './decode.ts'
-import { detailsOf, groupVersion, notFound, type Registry } from './kinds.ts'
+import { detailsOf, groupVersion, notFound, type Registry, type ResourceKind } from './kinds.ts'
 import { mergePatch } from './patches.ts'
 import { selectorOf } from './selectors.ts'
 import type { Store, WriteOptions } from './store.ts'
@@ -98,8 +98,10 @@ export function handle(store: Store, target: Target, request: ApiRequest): Answe
   }
   if (method === 'POST' || method === 'PUT') {
     const { object, warnings } = decode(target, request, parseBody(request))
-    const written = method === 'POST' ? store.create(object, options) : store.update(object, options)
-    return { status: method === 'POST' ? 201 : 200, body: show(written), warnings }
+    const isNew = method === 'POST' || (kind.putCreates && !live)
+    if (isNew && method === 'PUT' && object.metadata.uid) throw conflict(kind, name, object.metadata.uid)
+    const written = isNew ? store.create(object, options) : store.update(object, options)
+    return { status: isNew ? 201 : 200, body: show(written), warnings }
   }
   if (method !== 'PATCH')
     throw new ApiStatusError(405, 'the server does not allow this method on the requested resource')
@@ -113,6 +115,17 @@ export function handle(store: Store, target: Target, request: ApiRequest): Answe
   if (!live) throw notFound(kind, name)
   const { object, warnings } = decode(target, request, patched(kind, live, request))
   return { status: 200, body: show(store.update(object, options)), warnings }
+}
+
+/** A PUT may create, but an object that had a uid is not made anew. */
+function conflict(kind: ResourceKind, name: string, uid: string): ApiStatusError {
+  const text = `Precondition failed: UID in precondition: ${uid}, UID in object meta: `
+  return new ApiStatusError(
+    409,
+    `Operation cannot be fulfilled on ${kind.id} "${name}": ${text}`,
+    'Conflict',
+    detailsOf(kind, name),
+  )
 }
 
 function listOf(store: Store, { kind, version, namespace }: Target, query: URLSearchParams): object {

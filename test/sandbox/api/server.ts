@@ -72,7 +72,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     url: URL,
     body: string,
     response?: ServerResponse,
-  ): Promise<{ user: User; record: RecordedRequest }> => {
+  ): Promise<{ user: User; record: RecordedRequest; answerLost: boolean }> => {
     const record: RecordedRequest = {
       ...{ method: request.method ?? 'GET', path: url.pathname, query: Object.fromEntries(url.searchParams), user: '' },
       ...{ userAgent: String(request.headers['user-agent'] ?? ''), status: 0, at: Date.now(), body },
@@ -81,8 +81,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     try {
       const user = tokens.authenticate(request.headers.authorization)
       record.user = user.name
-      await faults.strike(record)
-      return { user, record }
+      return { user, record, answerLost: await faults.strike(record) }
     } catch (error) {
       record.status = error instanceof ApiStatusError ? error.status : 0
       throw error
@@ -99,7 +98,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'https://sandbox')
     const body = await readBody(request)
-    const { user, record } = await admit(request, url, body, response)
+    const { user, record, answerLost } = await admit(request, url, body, response)
     const found = request.method === 'GET' ? discover(store.registry, url.pathname) : undefined
     if (typeof found === 'string') return void response.writeHead(200, { 'content-type': 'text/plain' }).end(found)
     if (found) return reply(response, { status: 200, body: found })
@@ -120,7 +119,9 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     }
     if (target.subresource === 'exec') throw new ApiStatusError(400, 'Upgrade request required')
     const { method, userAgent } = record
-    reply(response, handle(store, target, { method, query: url.searchParams, contentType, userAgent, body, user }))
+    const answer = handle(store, target, { method, query: url.searchParams, contentType, userAgent, body, user })
+    if (answerLost) throw Faults.dropped
+    reply(response, answer)
   }
 
   const upgrade = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {

@@ -126,6 +126,10 @@ export class Store {
     const kind = this.registry.of(input)
     const live = this.#require(kind, input.metadata.namespace, input.metadata.name)
     const next = structuredClone(input)
+    if (kind.putCreates && !next.metadata.resourceVersion) {
+      const text = 'metadata.resourceVersion: Invalid value: 0: must be specified for an update'
+      throw new ApiStatusError(422, `${kind.id} "${next.metadata.name}" is invalid: ${text}`, 'Invalid')
+    }
     this.#checkPreconditions(kind, live, next.metadata)
     this.#keepServerFields(kind, live, next, options.subresource)
     const { manager = 'sandbox', subresource } = options
