@@ -58,21 +58,22 @@ function discover(): void {
   }
   for (const [key, target] of targets) {
     if (scraped.has(key)) continue
-    scraped.set(key, { series: new TargetSeries(store, target.labels), timer: undefined })
+    const entry: Scraped = { series: new TargetSeries(store, target.labels), timer: undefined }
+    scraped.set(key, entry)
     say(`new target: ${key}`)
-    void scrape(target)
+    void scrape(target, entry)
   }
 }
 
-async function scrape(target: Target): Promise<void> {
+async function scrape(target: Target, entry: Scraped): Promise<void> {
   const began = Date.now()
   const everyMs = overrideMs ?? target.intervalMs
   const timeoutMs = Math.max(1_000, Math.min(everyMs, 10_000))
   const page = await getPage(new URL(target.url), { timeoutMs, byPodAddress: true }).catch(() => undefined)
-  const entry = scraped.get(target.key)
-  if (entry === undefined) return
+  // Gone meanwhile, and maybe back with a loop of its own.
+  if (scraped.get(target.key) !== entry) return
   entry.series.scraped(page?.status === 200 ? linesOf(page.body, target) : undefined, Date.now())
-  entry.timer = setTimeout(() => void scrape(target), Math.max(20, began + everyMs - Date.now()))
+  entry.timer = setTimeout(() => void scrape(target, entry), Math.max(20, began + everyMs - Date.now()))
 }
 
 function linesOf(page: string, target: Target) {

@@ -68,6 +68,14 @@ export function parseQuery(query: string): Expression {
   return expression
 }
 
+function checkPattern(text: string): void {
+  try {
+    new RegExp(text)
+  } catch (error) {
+    throw new QueryError(`parse error: ${(error as Error).message}`)
+  }
+}
+
 class Parser {
   readonly #tokens: readonly Token[]
   #at = 0
@@ -147,7 +155,11 @@ class Parser {
     const range = this.#next?.kind === 'range' ? this.#next.text : undefined
     if (range === undefined) return { type: 'selector', name, matchers }
     this.#at++
-    return { type: 'selector', name, matchers, rangeMs: durationMs(range) }
+    try {
+      return { type: 'selector', name, matchers, rangeMs: durationMs(range) }
+    } catch (error) {
+      throw new QueryError(`parse error: ${(error as Error).message}`)
+    }
   }
 
   #matcher(): Matcher {
@@ -158,6 +170,7 @@ class Parser {
     const value = this.#next
     if (value?.kind !== 'text') throw this.#unexpected()
     this.#at++
+    if (op.endsWith('~')) checkPattern(value.text)
     return { label, op, value: value.text }
   }
 

@@ -46,11 +46,13 @@ const target = (url: URL, agent: http.Agent): https.RequestOptions => ({
 
 /** A server over TLS with a certificate that it made itself, or a plain one. */
 export async function webServer(secure: boolean, handler: http.RequestListener): Promise<http.Server> {
-  if (!secure) return http.createServer(handler)
+  // Longer than the pauses between two questions of one client, which would else meet a connection that is just closing.
+  const options = { keepAliveTimeout: 75_000 }
+  if (!secure) return http.createServer(options, handler)
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     ...{ keyType: 'ec', algorithm: 'sha256', notBeforeDate: new Date(Date.now() - 3_600_000) },
   })
-  return https.createServer({ cert, key }, handler)
+  return https.createServer({ ...options, cert, key }, handler)
 }
 
 /** The port of a listen address as `:8443`, `0.0.0.0:9090` or `[::]:9090`. */

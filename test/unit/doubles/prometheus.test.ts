@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import type { KubeObject } from '../../../src/stack/kube.ts'
+import { Engine, parametersFrom } from '../../sandbox/doubles/engine.ts'
+import { VllmMetrics } from '../../sandbox/doubles/vllm-metrics.ts'
 import { durationMs } from '../../sandbox/wva/durations.ts'
 import { evaluate } from '../../sandbox/wva/evaluate.ts'
 import { type Labels, numberText, parseExposition } from '../../sandbox/wva/exposition.ts'
@@ -38,6 +40,16 @@ y{} -Inf
     expect(numberText(Number.NEGATIVE_INFINITY)).toBe('-Inf')
   })
 
+  test('the page of the vLLM double is one', () => {
+    const engine = new Engine(parametersFrom({}, undefined), () => undefined)
+    const page = new VllmMetrics().render(engine, 'org/m', { kvTokens: 1000, blockSize: 16 })
+    const lines = parseExposition(page)
+    expect(lines.find(l => l.name === 'vllm:kv_cache_usage_perc')).toEqual({
+      ...{ name: 'vllm:kv_cache_usage_perc', labels: { engine: '0', model_name: 'org/m' }, value: 0 },
+    })
+    expect(lines.some(l => l.name === 'vllm:time_to_first_token_seconds_bucket' && l.labels.le === '+Inf')).toBe(true)
+  })
+
   test('a page with a line that is no sample is refused whole', () => {
     expect(() => parseExposition('x 1\n<html>\n')).toThrow('not a sample: <html>')
     expect(() => parseExposition('x{a=b} 1')).toThrow('not a label set')
@@ -67,6 +79,8 @@ describe('queries', () => {
     ['x[1m]', 'range vector'],
     ['max_over_time(x)', 'expected type range vector'],
     ['x y', 'unexpected "y"'],
+    ['max_over_time(x[1 minute])', 'invalid duration'],
+    ['x{a=~"("}', 'Invalid regular expression'],
   ])('%s is refused', (query, why) => {
     expect(() => parseQuery(query)).toThrow(why)
   })
