@@ -3,7 +3,8 @@ import { readyAddress } from '../sandbox/gateway/pods.ts'
 import { startSandbox } from '../sandbox/sandbox.ts'
 import { controllerName, type WvaOptions } from '../sandbox/wva/options.ts'
 import { getPage } from '../sandbox/wva/web.ts'
-import { eventually, Platform, pause, reconcileMs, Stack, windowMs } from './wva-fixture.ts'
+import { eventually, Platform, pause, reconcileMs, windowMs } from './wva-platform.ts'
+import { Stack } from './wva-stack.ts'
 
 const intervals: WvaOptions = { reconcile: `${reconcileMs}ms`, scrape: '150ms', window: '2s', relist: '300ms' }
 let platform: Platform

@@ -1,16 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
-import type { KubeObject } from '../../../src/stack/kube.ts'
 import { Engine, parametersFrom } from '../../sandbox/doubles/engine.ts'
 import { VllmMetrics } from '../../sandbox/doubles/vllm-metrics.ts'
 import { durationMs } from '../../sandbox/wva/durations.ts'
 import { evaluate } from '../../sandbox/wva/evaluate.ts'
 import { type Labels, numberText, parseExposition } from '../../sandbox/wva/exposition.ts'
-import { matchersOf, metricQuery, metricsOf, readRules, valueList } from '../../sandbox/wva/external-metrics.ts'
-import { Gauges } from '../../sandbox/wva/gauges.ts'
 import { parseQuery } from '../../sandbox/wva/promql.ts'
 import { answerQuery } from '../../sandbox/wva/query-api.ts'
 import { SampleStore, TargetSeries, withTarget } from '../../sandbox/wva/samples.ts'
-import { targetsOf } from '../../sandbox/wva/targets.ts'
 
 const second = 1000
 const t0 = 1_700_000_000_000
@@ -67,7 +63,7 @@ describe('queries', () => {
     'max(x) by (a, b)',
     'sum(rate(a_sum[1m])) / sum(rate(a_count[1m]))',
     '(sum(x))',
-  ])('%s is understood', query => {
+  ])('the query %s is understood', query => {
     expect(() => parseQuery(query)).not.toThrow()
   })
 
@@ -81,7 +77,7 @@ describe('queries', () => {
     ['x y', 'unexpected "y"'],
     ['max_over_time(x[1 minute])', 'invalid duration'],
     ['x{a=~"("}', 'Invalid regular expression'],
-  ])('%s is refused', (query, why) => {
+  ])('the query %s is refused', (query, why) => {
     expect(() => parseQuery(query)).toThrow(why)
   })
 
@@ -236,130 +232,5 @@ describe('series that end', () => {
     expect(withTarget(line, { namespace: 'wva', pod: 'c' })).toEqual({
       ...{ exported_namespace: 'model-ns', variant_name: 'v', namespace: 'wva', pod: 'c' },
     })
-  })
-})
-
-describe('targets', () => {
-  const ready = (name: string, podIP: string, more: Record<string, unknown> = {}, status = 'True'): KubeObject => ({
-    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, namespace: 'ns', uid: name, labels: { app: 'm' }, ...more } },
-    spec: { containers: [{ ports: [{ name: 'http', containerPort: 8200 }] }] },
-    status: { podIP, conditions: [{ type: 'Ready', status }] },
-  })
-  const service = (namespace: string, labels: Record<string, string>): KubeObject => ({
-    ...{ apiVersion: 'v1', kind: 'Service', metadata: { name: 'vllm', namespace, labels } },
-    spec: { selector: { app: 'm' }, ports: [{ name: 'vllm', port: 80, targetPort: 'http' }] },
-  })
-  const monitor = (spec: Record<string, unknown>, labels: Record<string, string> = {}): KubeObject => ({
-    ...{ apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor' },
-    metadata: { name: 'sm', namespace: 'ns', labels },
-    spec: { selector: { matchLabels: { model: 'm' } }, endpoints: [{ port: 'vllm', interval: '15s' }], ...spec },
-  })
-  const urls = (one: KubeObject, pods: KubeObject[], services = [service('ns', { model: 'm' })], chosen = {}) => {
-    const map = (all: KubeObject[]) => new Map(all.map(o => [`${o.metadata.namespace}/${o.metadata.name}`, o]))
-    return [...targetsOf({ monitors: map([one]), services: map(services), pods: map(pods) }, chosen).values()]
-  }
-
-  test('a Ready pod behind a Service of the chosen labels is one, under the port that its container names', () => {
-    expect(urls(monitor({}), [ready('a', '127.0.0.2')])).toMatchObject([
-      {
-        ...{ url: 'http://127.0.0.2:8200/metrics', intervalMs: 15_000 },
-        labels: {
-          ...{ namespace: 'ns', pod: 'a', service: 'vllm', job: 'vllm', endpoint: 'vllm' },
-          instance: '127.0.0.2:8200',
-        },
-      },
-    ])
-  })
-
-  test('pods that are not Ready, that end, or that the Service does not select are none', () => {
-    const ending = ready('b', '127.0.0.3', { deletionTimestamp: '2026-01-01T00:00:00Z' })
-    const other = ready('c', '127.0.0.4', { labels: { app: 'x' } })
-    expect(urls(monitor({}), [ready('a', '127.0.0.2', {}, 'False'), ending, other])).toEqual([])
-  })
-
-  test('Services of other labels, other port names and other namespaces are left alone', () => {
-    const pods = [ready('a', '127.0.0.2')]
-    expect(urls(monitor({}), pods, [service('ns', { model: 'x' })])).toEqual([])
-    expect(urls(monitor({ endpoints: [{ port: 'web' }] }), pods)).toEqual([])
-    expect(urls(monitor({ namespaceSelector: { matchNames: ['elsewhere'] } }), pods)).toEqual([])
-    expect(urls(monitor({ namespaceSelector: { matchNames: ['ns'] } }), pods)).toHaveLength(1)
-    const away = { ...monitor({ namespaceSelector: { any: true } }) }
-    away.metadata = { ...away.metadata, namespace: 'monitoring' }
-    expect(urls(away, pods)).toHaveLength(1)
-    expect(urls({ ...away, spec: monitor({}).spec }, pods)).toEqual([])
-  })
-
-  test('a ServiceMonitor without the labels that this Prometheus wants is not heard', () => {
-    const chosen = { release: 'stack' }
-    const services = [service('ns', { model: 'm' })]
-    const pods = [ready('a', '127.0.0.2')]
-    expect(urls(monitor({}), pods, services, chosen)).toEqual([])
-    expect(urls(monitor({}, { release: 'stack' }), pods, services, chosen)).toHaveLength(1)
-  })
-
-  test('scheme, path and selector expressions are followed', () => {
-    const spec = {
-      selector: { matchExpressions: [{ key: 'model', operator: 'In', values: ['m'] }] },
-      endpoints: [{ port: 'vllm', scheme: 'https', path: '/m' }],
-    }
-    expect(urls(monitor(spec), [ready('a', '127.0.0.2')])).toMatchObject([{ url: 'https://127.0.0.2:8200/m' }])
-    const not = { selector: { matchExpressions: [{ key: 'model', operator: 'DoesNotExist' }] } }
-    expect(urls(monitor(not), [ready('a', '127.0.0.2')])).toEqual([])
-  })
-})
-
-describe('the gauges and the external metric made of them', () => {
-  const config = `externalRules:
-  - seriesQuery: 'inferno_desired_replicas{variant_name!=""}'
-    resources: {overrides: {exported_namespace: {resource: namespace}}}
-    name: {matches: "^inferno_(.*)$", as: "wva_$1"}
-    metricsQuery: 'max by (exported_namespace, variant_name) (<<.Series>>{<<.LabelMatchers>>})'
-`
-  test('a gauge keeps its last value; the ratio is the desired count where there is no replica', () => {
-    const gauges = new Gauges()
-    expect(gauges.render()).toBe('')
-    const of = { variant: 'v', namespace: 'ns', accelerator: 'H100' }
-    gauges.emit(of, 0, 3)
-    gauges.emit({ ...of, variant: 'w' }, 4, 2)
-    gauges.emit(of, 0, 2)
-    const values = parseExposition(gauges.render()).map(l => [l.name, l.labels.variant_name, l.value])
-    expect(values).toEqual([
-      ['inferno_current_replicas', 'v', 0],
-      ['inferno_current_replicas', 'w', 4],
-      ['inferno_desired_ratio', 'v', 2],
-      ['inferno_desired_ratio', 'w', 0.5],
-      ['inferno_desired_replicas', 'v', 2],
-      ['inferno_desired_replicas', 'w', 2],
-    ])
-  })
-
-  test('the query of a metric carries the namespace under the label that the rule names, and the selector', () => {
-    const [rule] = readRules(config)
-    const metrics = metricsOf(rule!, [{ __name__: 'inferno_desired_replicas' }, { __name__: 'other' }])
-    expect([...metrics.keys()]).toEqual(['wva_desired_replicas'])
-    expect(metricQuery(metrics.get('wva_desired_replicas')!, 'ns', 'variant_name=v')).toBe(
-      'max by (exported_namespace, variant_name) (inferno_desired_replicas{exported_namespace="ns",variant_name="v"})',
-    )
-  })
-
-  test('label selectors are told in the words of PromQL', () => {
-    expect(matchersOf('a=b,c!=d,e in (f, g),h notin (i),j,!k')).toEqual([
-      ...['a="b"', 'c!="d"', 'e=~"f|g"', 'h!~"i"', 'j!=""', 'k=""'],
-    ])
-    expect(() => matchersOf('a=b=c')).toThrow('unable to parse requirement')
-  })
-
-  test('values are quantities, one item per series, none for an empty vector', () => {
-    const list = valueList('m', [{ labels: { __name__: 'm', a: 'b' }, value: 1.5 }], '2026-01-01T00:00:00Z')
-    expect(list).toEqual({
-      ...{ kind: 'ExternalMetricValueList', apiVersion: 'external.metrics.k8s.io/v1beta1', metadata: {} },
-      items: [{ metricName: 'm', metricLabels: { a: 'b' }, timestamp: '2026-01-01T00:00:00Z', value: '1500m' }],
-    })
-    expect(valueList('m', [], 'now').items).toEqual([])
-  })
-
-  test('a rule without its query is refused', () => {
-    expect(() => readRules('externalRules: [{seriesQuery: x}]')).toThrow('incomplete rule')
-    expect(readRules('rules: []')).toEqual([])
   })
 })
