@@ -71,6 +71,15 @@ export class KubeClient {
     }
   }
 
+  create(object: KubeObject): Promise<KubeObject> {
+    return this.#json('POST', objectPath(object).replace(/\/[^/]+$/, ''), object)
+  }
+
+  /** Writes the object as it is; a `resourceVersion` that is not the live one is a conflict (409). */
+  replace(object: KubeObject, subresource?: 'status'): Promise<KubeObject> {
+    return this.#json('PUT', `${objectPath(object)}${subresource ? `/${subresource}` : ''}`, object)
+  }
+
   /** Server-side apply; `subresource: 'status'` writes only the status. */
   apply(
     object: KubeObject,

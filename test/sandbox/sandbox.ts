@@ -24,6 +24,8 @@ import { refusalAnnotation, startStorageController } from './controllers/storage
 import { entrypoints, writeBin } from './doubles/registry.ts'
 import { startGatewayController } from './gateway/controller.ts'
 import { Addresses, Network } from './proxy.ts'
+import { installWva } from './wva/install.ts'
+import type { WvaOptions } from './wva/options.ts'
 
 export interface NodeOptions {
   name: string
@@ -74,6 +76,8 @@ export interface SandboxOptions {
   entrypoints?: readonly { image: RegExp; argv: readonly string[] }[]
   /** False leaves Gateways without a controller. */
   gateway?: boolean
+  /** Installs Prometheus, the autoscaler's controller and the metrics adapter; there by the time the start resolves. */
+  wva?: WvaOptions
   api?: Omit<ApiServerOptions, 'crds'>
 }
 
@@ -237,7 +241,22 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   }
   // Watches that start with nothing to see would miss nothing, but a client should find the cluster complete.
   await sandbox.until('the default ServiceAccount', () => cluster.get('serviceaccounts', 'default', 'default'))
+  if (options.wva) await installPlatform(sandbox, options.wva)
   return sandbox
+}
+
+async function installPlatform(sandbox: Sandbox, wva: WvaOptions): Promise<void> {
+  const { api } = sandbox
+  const token = api.tokens.add({ name: 'helm', groups: ['system:masters'] })
+  const client = new KubeClient({ server: api.url, ca: api.caPem, token })
+  try {
+    await installWva(client, wva)
+  } catch (error) {
+    await sandbox.close()
+    throw error
+  } finally {
+    client.close()
+  }
 }
 
 /** What the cluster consists of before anybody uses it. */

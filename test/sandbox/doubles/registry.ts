@@ -15,6 +15,9 @@ export const programs: Readonly<Record<string, string>> = {
   python3: file('./python3.ts'),
   hf: file('./hf.ts'),
   pip: file('./pip.ts'),
+  prometheus: file('./prometheus.ts'),
+  manager: file('./manager.ts'),
+  adapter: file('./adapter.ts'),
 }
 
 /** What an image runs when the pod names no command; the pod's args follow. */
@@ -22,6 +25,9 @@ export const entrypoints: readonly { readonly image: RegExp; readonly argv: read
   { image: /llm-d-routing-sidecar/, argv: ['routing-sidecar'] },
   { image: /llm-d-inference-scheduler/, argv: ['epp'] },
   { image: /\/proxyv2\b/, argv: ['istio-proxy'] },
+  { image: /\/prometheus:/, argv: ['prometheus'] },
+  { image: /\/workload-variant-autoscaler:/, argv: ['manager'] },
+  { image: /\/prometheus-adapter:/, argv: ['adapter'] },
 ]
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
