@@ -5,7 +5,7 @@ import path from 'node:path'
 import { actionDoor, cliDoor, type Door, stateKey } from './door.ts'
 import { asFailure, type Failure } from './errors.ts'
 import { type GithubContext, githubContext, refuseFork } from './github/event.ts'
-import { keyOf, legName } from './github/naming.ts'
+import { holderOf, keyOf, legName } from './github/naming.ts'
 import { profileName } from './inputs/profile-name.ts'
 import { helpText, type Inputs, inputsFromArgv, inputsFromEnv, parseInputs, problemsToError } from './inputs.ts'
 import type { Outcome, Session } from './modes/session.ts'
@@ -54,8 +54,7 @@ export async function openSession(
   const out = state?.out ?? inputs.out ?? (await makeOut(env))
   await mkdir(out, { recursive: true })
   const runId = state?.runId ?? randomBytes(5).toString('hex')
-  const holder =
-    state?.holder ?? (github === undefined ? `cli/${runId}` : `${github.repository}/${github.runId}/${leg}`)
+  const holder = state?.holder ?? (github === undefined ? `cli/${runId}` : holderOf(github, leg))
   return {
     inputs,
     env,

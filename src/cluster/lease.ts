@@ -106,11 +106,15 @@ const untilPlannedEnd = (api: Api) => (plannedEnd: number | undefined) =>
   (plannedEnd === undefined ? 0 : Math.min(maxDurationSeconds * 1000, Math.max(0, plannedEnd * 1000 - api.serverNow())))
 
 /**
- * Takes up renewing a Lease that an earlier step of the same holder kept. One that ran out meanwhile, and that nobody
+ * Takes up renewing a Lease that an earlier step of the same holder kept; with `idleOnly` not while one of them runs. One that ran out meanwhile, and that nobody
  * took, is still ours. Verbs on leases.coordination.k8s.io: get update; for what follows, delete.
  * @throws UserError LOCKED when somebody else holds it, nobody does, or the earlier step did not finish taking over.
  */
-export async function resumeLease(api: Api, ref: LeaseRef, options: ResumeOptions): Promise<HeldLease> {
+export async function resumeLease(
+  api: Api,
+  ref: LeaseRef,
+  options: ResumeOptions & { readonly idleOnly?: boolean },
+): Promise<HeldLease> {
   const settings = { ...defaults, ...options }
   const { signal } = options
   for (let attempt = 1; ; attempt++) {
@@ -121,6 +125,12 @@ export async function resumeLease(api: Api, ref: LeaseRef, options: ResumeOption
       const record = live && readRecord(live)
       if (!live || record?.holder !== options.holder)
         throw locked(ref, record, `${options.holder} held it when its stack was built, and has lost it since.`)
+      if (
+        options.idleOnly &&
+        record.running &&
+        api.serverNow() <= expiryMs(record, api.serverNow(), queueTiming.marginMs)
+      )
+        throw locked(ref, record, 'A step of it runs at this moment.')
       if (record.toClear.length > 0)
         throw locked(ref, record, `It took the Lease over, but has not removed ${record.toClear[0]?.stack} yet.`)
       const sentAt = performance.now()

@@ -51,6 +51,9 @@ export const purgeKinds: readonly Kind[] = [
   'Route',
 ]
 
+/** Longest grace period of our pods plus time for volumes and finalizers. */
+export const goneTimeoutMs = 4 * 60_000
+
 export interface RemovalRequest {
   /** Each namespace once, also when model and harness share one. */
   readonly namespaces: readonly string[]

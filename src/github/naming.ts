@@ -82,6 +82,10 @@ export function keyOf(of: {
   return `${slug(`${of.profile}-${of.model}`)}-${hex(`${of.workflow}\0${of.prNumber ?? ''}`, 6)}`
 }
 
+/** Who owns a stack that a workflow run stands up: all attempts and all steps of one leg. */
+export const holderOf = (run: { readonly repository: string; readonly runId: number }, leg: string): string =>
+  `${run.repository}/${run.runId}/${leg}`
+
 /** `<key>.<leg>.<stage>.a<attempt>`, from the second upload of an attempt on with `-<upload>`. */
 export function artifactName(key: string, leg: string, stage: ArtifactStage, attempt: number, upload = 1): string {
   return `${key}.${leg}.${stage}.a${attempt}${upload === 1 ? '' : `-${upload}`}`

@@ -197,6 +197,19 @@ export const fields: readonly Field[] = [
     { default: '6h' },
   ),
   field(
+    'lock',
+    'st',
+    oneOf('wait', 'fail', 'force'),
+    'When another run holds the namespace: `wait` in line, or `fail` at once. In teardown both fail; only there `force` removes what another run holds.',
+    { default: 'wait' },
+  ),
+  field(
+    'lock-timeout',
+    's',
+    text('duration'),
+    'How long to wait for it; empty: until the planned end of the holder and 30 minutes more.',
+  ),
+  field(
     'timeouts',
     's',
     text('yaml'),

@@ -223,5 +223,5 @@ function readTeardown(r: Reader) {
       'purge deletes everything, also what deep would.',
       'one of them: deep for our own objects, purge for the whole namespace',
     )
-  return { mode: 'teardown' as const, deep, purge }
+  return { mode: 'teardown' as const, lock: r.oneOf<'wait' | 'fail' | 'force'>('lock'), deep, purge }
 }

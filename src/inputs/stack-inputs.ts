@@ -121,6 +121,10 @@ export function readStandup(r: Reader, door: 'action' | 'cli') {
         ? 'ttl'
         : 'job'
   const timeouts = readTimeouts(r)
+  const lock = r.oneOf<'wait' | 'fail' | 'force'>('lock')
+  if (lock === 'force')
+    r.problem('lock', 'Input `lock` is "force" in standup.', 'It belongs to teardown.', 'wait or fail')
+  const lockTimeoutMs = r.read<number | undefined>('lock-timeout', values.positiveDuration, undefined)
   const hfToken = r.secret('hf-token')
   const hfEndpoint = r.read<string | undefined>('hf-endpoint', values.url, undefined)
   const storageClass = r.read<string | undefined>('storage-class', t => values.label(t, 253), undefined)
@@ -143,6 +147,8 @@ export function readStandup(r: Reader, door: 'action' | 'cli') {
     modelCacheSize: r.read('model-cache-size', values.quantity, '1Ti'),
     modelSource,
     overrides: readOverrides(r),
+    lock: lock === 'fail' ? ('fail' as const) : ('wait' as const),
+    ...(lockTimeoutMs === undefined ? {} : { lockTimeoutMs }),
     lifetime,
     ttlMs: r.read('ttl', values.positiveDuration, 0),
     timeouts,

@@ -47,6 +47,8 @@ export interface StandupInputs extends Common {
   readonly modelSource: ModelSource
   readonly overrides: Readonly<Record<string, unknown>>
   readonly settleWindowMs: number
+  readonly lock: 'wait' | 'fail'
+  readonly lockTimeoutMs?: number
   readonly lifetime: 'job' | 'ttl'
   readonly ttlMs: number
   readonly timeouts: {
@@ -75,6 +77,7 @@ export interface RunInputs extends Common {
 }
 export interface TeardownInputs extends Common {
   readonly mode: 'teardown'
+  readonly lock: 'wait' | 'fail' | 'force'
   readonly deep: boolean
   readonly purge: boolean
 }

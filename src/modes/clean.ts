@@ -1,12 +1,12 @@
 import type { Api } from '../cluster/api.ts'
 import { waitUntilGone } from '../cluster/gone.ts'
 import { get, list, mergePatch, remove } from '../cluster/objects.ts'
-import { removeStack } from '../cluster/remove.ts'
+import { goneTimeoutMs, removeStack } from '../cluster/remove.ts'
 import type { Kind } from '../cluster/resources.ts'
 import type { Inputs } from '../inputs.ts'
-import { keepAnnotation } from '../stack/inventory.ts'
+import { type Inventory, keepAnnotation } from '../stack/inventory.ts'
+import { dropLocks } from './lock.ts'
 import { findInventory, type Session } from './session.ts'
-import { goneTimeoutMs } from './teardown.ts'
 
 /**
  * Removes the stack that this standup made, unless a teardown step already did, somebody else stands there now, or a
@@ -18,6 +18,7 @@ export async function removeOwnStack(api: Api, session: Session<Inputs>): Promis
   const found = await findInventory(api, namespace.model, signal)
   if (found === undefined) {
     log.info(`post: no stack in ${namespace.model}, nothing to remove`)
+    await dropOwnLocks(api, session, undefined)
     return
   }
   const { inventory, object } = found
@@ -45,11 +46,20 @@ export async function removeOwnStack(api: Api, session: Session<Inputs>): Promis
   log.info(
     `post: removed ${removal.deleted.length} objects of ${inventory.stack}; kept on purpose: ${removal.kept.join(', ') || 'nothing'}`,
   )
-  if (removal.leftovers.length + removal.failures.length > 0) {
+  if (removal.leftovers.length + removal.failures.length === 0) await dropOwnLocks(api, session, inventory)
+  else {
     log.warning(
       `post: LEFTOVERS: ${[...removal.leftovers, ...removal.failures].join('; ')}. Run mode: teardown for ${namespace.model}.`,
     )
   }
+}
+
+/** Leases of this job's own holder: also of a standup that was cut before it had written anything else. */
+async function dropOwnLocks(api: Api, session: Session<Inputs>, stack: Inventory | undefined): Promise<void> {
+  const { inputs, holder, signal, log } = session
+  const autoscaling = inputs.mode === 'standup' && inputs.wva ? { controllerNamespace: inputs.wvaNamespace } : undefined
+  const of = stack ?? { namespace: inputs.namespace.model, stack: '', model: inputs.model, autoscaling }
+  await dropLocks(api, of, { holders: [holder], signal, log })
 }
 
 async function scaleToZero(api: Api, namespace: string, deployment: string, signal: AbortSignal): Promise<void> {

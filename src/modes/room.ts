@@ -1,13 +1,13 @@
 import type { Api } from '../cluster/api.ts'
 import { isForbidden } from '../cluster/api-error.ts'
-import { removeStack } from '../cluster/remove.ts'
+import { goneTimeoutMs, removeStack } from '../cluster/remove.ts'
 import { collectionPath, objectPath } from '../cluster/resources.ts'
 import { UserError } from '../errors.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { fieldManager } from '../stack/kube.ts'
 import type { StackSpec } from '../stack/spec.ts'
+import { alreadyHolds, isSameStack } from './identity.ts'
 import { findInventory, type Session } from './session.ts'
-import { goneTimeoutMs } from './teardown.ts'
 
 /**
  * One namespace holds one stack. A stack that has expired is removed first, as its owner asked with `ttl`; any other is
@@ -17,14 +17,9 @@ import { goneTimeoutMs } from './teardown.ts'
 export async function makeRoom(api: Api, spec: StackSpec, session: Session<StandupInputs>): Promise<void> {
   const { log, signal } = session
   const found = await findInventory(api, spec.namespace, signal)
-  if (found === undefined || found.inventory.stack === spec.stack) return
+  if (found === undefined || isSameStack(found.inventory, spec)) return
   const { stack, harnessNamespace, expiresEpochSeconds } = found.inventory
-  if (expiresEpochSeconds * 1000 > Date.now()) {
-    throw new UserError('PREFLIGHT', `Namespace ${spec.namespace} already holds the stack ${stack}.`, {
-      why: 'One namespace holds one stack: two would share names, volumes and GPU quota.',
-      next: `Tear it down first (mode: teardown, namespace: ${spec.namespace}), or use another namespace.`,
-    })
-  }
+  if (expiresEpochSeconds * 1000 > Date.now()) throw alreadyHolds(found.inventory)
   log.info(`stack ${stack} expired at ${new Date(expiresEpochSeconds * 1000).toISOString()}: removing it first`)
   session.touch()
   const namespaces = [...new Set([spec.namespace, harnessNamespace])]

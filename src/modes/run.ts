@@ -11,7 +11,9 @@ import type { RunInputs } from '../inputs.ts'
 import type { Repeat } from '../results/schema.ts'
 import { expiresAnnotation, type Inventory, loadedAnnotation } from '../stack/inventory.ts'
 import { inventoryName } from '../stack/kube.ts'
+import { actingFor, ofStack } from './identity.ts'
 import { legDocument, writeLeg } from './leg.ts'
+import { keepLocks, keptSeconds, type Locks, resumeLocks } from './lock.ts'
 import { mockTarget, templateOf } from './plan.ts'
 import { checkRights, clusterFacts } from './preflight.ts'
 import { runRepeat } from './repeat.ts'
@@ -30,8 +32,9 @@ const repeatOverheadSeconds = 900
  * each from its own seed into its own folder. Results are fetched after every repeat: a cancelled step loses at most the
  * repeat in flight. A failed repeat is recorded and not retried.
  */
-export async function run(session: Session<RunInputs>): Promise<Outcome> {
-  const { inputs, log, signal } = session
+export async function run(given: Session<RunInputs>): Promise<Outcome> {
+  const { inputs, log } = given
+  let session = given
   // A profile that cannot be used is found out before the cluster is touched.
   const template = await templateOf(session)
   const name = profileName(inputs.workload)
@@ -47,6 +50,7 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
   let workload: Workload | undefined
   let simulated = false
   let scaling: RunScaling | undefined
+  let locks: Locks | undefined
   const resultsFolder = path.join(session.out, 'results')
   const document = (failure?: Failure) =>
     legDocument(session, {
@@ -65,22 +69,28 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
       ...(failure ? { failure } : {}),
     })
   try {
-    const found = await findInventory(api, inputs.namespace.model, signal)
+    const found = await findInventory(api, inputs.namespace.model, session.signal)
     if (found === undefined && inputs.endpoint.kind !== 'url') throw noStack(inputs.namespace.model)
     stack = found?.inventory
     await checkRights(
       api,
       'run',
       [inputs.namespace.model, inputs.namespace.harness],
-      signal,
+      session.signal,
       log,
       stack?.autoscaling?.controllerNamespace,
     )
-    const facts = await clusterFacts(api, stack?.accelerator, signal)
+    const facts = await clusterFacts(api, stack?.accelerator, session.signal)
     simulated = facts.simulated
     if (simulated) log.info('SIMULATED cluster: figures of this run say nothing about real hardware')
-    // The probe pod is the first thing that this step makes.
+    // The Lease is the first thing that this step writes.
     session.touch()
+    if (stack !== undefined) {
+      const owner = actingFor(ofStack(session, stack), stack)
+      locks = await resumeLocks(api, stack, owner.session, { idleOnly: owner.idleOnly })
+      session = { ...owner.session, signal: AbortSignal.any([session.signal, locks.lost]) }
+    }
+    const { signal } = session
     const target = await timings.measure('endpoint', () =>
       log.group('Endpoint', () => findEndpoint(api, session, stack, facts)),
     )
@@ -94,8 +104,8 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     refuseShortToken(inputs, seconds * inputs.repeats)
     scaling = await openScaling(api, session, stack, found?.object, workload)
     const repeatSeconds = seconds + repeatOverheadSeconds + (scaling === undefined ? 0 : settleSeconds(inputs))
-    if (found)
-      await announceLoad(api, found.inventory, Date.now() / 1000 + repeatSeconds * inputs.repeats + 3600, session)
+    if (stack !== undefined)
+      stack = await announceLoad(api, stack, Date.now() / 1000 + repeatSeconds * inputs.repeats + 3600, session)
     await mkdir(resultsFolder, { recursive: true })
     const hfSecret = await hasToken(api, inputs.namespace.harness, signal)
     const context: RepeatContext = {
@@ -134,13 +144,14 @@ export async function run(session: Session<RunInputs>): Promise<Outcome> {
     }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'running the benchmark'))
-    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !signal.aborted)
+    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !session.signal.aborted)
       await markKept(api, inputs.namespace.model, inputs.keepOnFailure)
     const leg = document(failure)
     await writeLeg(session, leg)
     return { outputs: {}, failure, leg, ...(repeats.length > 0 ? { resultsFolder } : {}) }
   } finally {
     await scaling?.close()
+    if (locks !== undefined && stack !== undefined) await keepLocks(locks, keptSeconds(stack, Date.now()), log)
     await api.close()
   }
 }
@@ -173,7 +184,7 @@ async function announceLoad(
   stack: Inventory,
   endSeconds: number,
   session: Session<RunInputs>,
-): Promise<void> {
+): Promise<Inventory> {
   const until = Math.max(Math.ceil(endSeconds), stack.expiresEpochSeconds)
   await mergePatch(
     api,
@@ -183,4 +194,5 @@ async function announceLoad(
     { metadata: { annotations: { [expiresAnnotation]: String(until), [loadedAnnotation]: session.runId } } },
     session.signal,
   )
+  return { ...stack, expiresEpochSeconds: until }
 }

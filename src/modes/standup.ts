@@ -1,3 +1,4 @@
+import type { Api } from '../cluster/api.ts'
 import { explainApiError } from '../cluster/api-error.ts'
 import { applyStack, refuseForeign } from '../cluster/apply.ts'
 import { asFailure } from '../errors.ts'
@@ -5,9 +6,12 @@ import { modelAccess } from '../hub/model.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { buildSpec, settingsOf } from '../paths/build.ts'
 import { isScaler, restingReplicas } from '../stack/components/autoscaling.ts'
+import type { KubeObject } from '../stack/kube.ts'
 import { modelLabel, names, stackName } from '../stack/names.ts'
 import type { StackSpec } from '../stack/spec.ts'
+import { standingFor } from './identity.ts'
 import { legDocument } from './leg.ts'
+import { keepLocks, keptSeconds, type Locks, takeLocks } from './lock.ts'
 import { baseOutputs, withInventory, writePlan } from './plan.ts'
 import { standupPreflight } from './preflight.ts'
 import { ensureNamespaces, makeRoom } from './room.ts'
@@ -16,91 +20,50 @@ import { smokeTest } from './smoke.ts'
 import { waitForStack } from './stack-ready.ts'
 import { markKept, releaseGpus, saveServerLogs } from './standup-end.ts'
 import { startScaling } from './standup-scaling.ts'
-import { refuseScaledBaseline } from './wva-platform.ts'
+import { refuseSameModel, refuseScaledBaseline } from './wva-platform.ts'
 
 /**
- * Brings the stack up: checks everything that can be checked without writing, applies all objects at once, waits for all
- * of them concurrently, and asks every replica and the gateway for an answer. Ends with a stack that serves, or a failure
- * that names the first thing that did not.
+ * Brings the stack up: checks everything that can be checked without writing, waits until the namespace is ours, applies
+ * all objects at once, waits for all of them concurrently, asks every replica and the gateway for an answer, and under WVA
+ * proves the chain. Ends with a stack that serves, or a failure that names the first thing that did not.
  */
 export async function standup(session: Session<StandupInputs>): Promise<Outcome> {
   const { inputs, log, signal } = session
-  const settings = settingsOf(inputs)
   const timings = new Timings()
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
   let spec: StackSpec | undefined
+  let locks: Locks | undefined
   try {
-    const [access, seen] = await timings.measure('preflight', () =>
-      log.group('Preflight', () =>
-        Promise.all([
-          inputs.modelSource.kind === 'claim'
-            ? { gated: inputs.hfToken !== undefined }
-            : modelAccess({ model: inputs.model, token: inputs.hfToken, endpoint: inputs.hfEndpoint, signal, log }),
-          standupPreflight(api, {
-            namespace: inputs.namespace.model,
-            harnessNamespace: inputs.namespace.harness,
-            accelerator: inputs.accelerator,
-            storageClass: inputs.storageClass,
-            needsStorage: inputs.modelSource.kind === 'pvc',
-            gpus: settings.tensorParallel,
-            replicas: inputs.wva ? restingReplicas : inputs.replicas,
-            maxReplicas: inputs.maxReplicas,
-            gatewayClass: settings.gateway.className,
-            wva: inputs.wva
-              ? {
-                  controllerNamespace: inputs.wvaNamespace,
-                  version: inputs.wvaVersion,
-                  model: inputs.model,
-                  namespace: inputs.namespace.model,
-                }
-              : undefined,
-            stack: stackName(inputs.release, modelLabel(inputs.namespace.model, inputs.model)),
-            signal,
-            log,
-          }),
-        ]),
-      ),
-    )
-    spec = buildSpec(inputs, { ...seen, gated: access.gated })
-    const objects = withInventory(spec, session, !seen.namespaceExists)
-    await writePlan(session, objects)
+    const planned = await timings.measure('preflight', () => log.group('Preflight', () => plan(api, session)))
+    spec = planned.spec
+    await writePlan(session, planned.objects)
     if (inputs.dryRun) {
-      log.info(`dry run: ${objects.length} objects would be applied; nothing was changed`)
+      log.info(`dry run: ${planned.objects.length} objects would be applied; nothing was changed`)
       return { outputs: baseOutputs(session, spec) }
     }
-    await makeRoom(api, spec, session)
-    const live = await refuseForeign(api, objects, spec.stack, signal)
-    if (!inputs.wva)
-      await refuseScaledBaseline(api, { namespace: spec.namespace, deployment: names(spec).decode }, signal)
-
-    // HPA and VariantAutoscaling come when the pods are ready: earlier, they would act on what was before.
-    const early = objects.filter(o => !isScaler(o))
     session.touch()
     await ensureNamespaces(api, spec, session)
-    const applied = await timings.measure('apply', () => applyStack(api, early, live, { signal, log }))
-    log.info(
-      `applied ${early.length} objects: ${applied.created.length} created, ${applied.changed.length} changed, ${applied.unchanged.length} unchanged`,
+    const owner = await standingFor(api, spec, session)
+    locks = await timings.measure('lock', () =>
+      log.group('Lock', () =>
+        takeLocks(api, spec!, owner, {
+          wait: inputs.lock === 'wait',
+          timeoutMs: inputs.lockTimeoutMs,
+          plannedEnd: Math.ceil((Date.now() + inputs.ttlMs) / 1000),
+        }),
+      ),
     )
-    const endpoint = await timings.measure('ready', () => waitForStack(api, spec!, session))
-    await timings.measure('smoke', () => log.group('Smoke test', () => smokeTest(api, spec!, endpoint, session)))
-    if (spec.autoscaling !== undefined) {
-      const fresh = !live.has(`Deployment/${names(spec).decode}`)
-      await timings.measure('wva', () =>
-        log.group('Autoscaling', () =>
-          startScaling(api, { ...spec!, autoscaling: spec!.autoscaling! }, session, fresh),
-        ),
-      )
-    }
-    await saveServerLogs(api, spec, session)
+    const ours = { ...owner, signal: AbortSignal.any([signal, locks.lost]) }
+    // Written anew: whom the stack belongs to was not known when the plan was made.
+    const objects = withInventory(spec, ours, !planned.namespaceExists)
+    const endpoint = await build(api, spec, objects, ours, timings)
+    await saveServerLogs(api, spec, ours)
+    await keepLocks(locks, keptFor(inputs), log)
     log.info(`stack ${spec.stack} serves ${spec.model} at ${endpoint}`)
     return { outputs: { ...baseOutputs(session, spec), endpoint } }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'standing the stack up'))
-    if (signal.aborted && spec !== undefined && inputs.lifetime === 'job') await releaseGpus(api, spec, log)
-    if (spec !== undefined && !signal.aborted) {
-      await saveServerLogs(api, spec, session).catch(() => undefined)
-      if (inputs.keepOnFailure !== 'none') await markKept(api, spec.namespace, inputs.keepOnFailure)
-    }
+    await afterFailure(api, session, spec, locks)
     const outputs = spec === undefined ? {} : baseOutputs(session, spec)
     return {
       outputs,
@@ -108,6 +71,95 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
       leg: legDocument(session, { stage: 'standup', failure, timings: timings.seconds, ...(spec ? { spec } : {}) }),
     }
   } finally {
+    locks?.close()
     await api.close()
   }
+}
+
+/** From now on until a later step of the job, or until the stack expires. */
+const keptFor = ({ lifetime, ttlMs }: StandupInputs): number =>
+  keptSeconds({ lifetime, expiresEpochSeconds: (Date.now() + ttlMs) / 1000 }, Date.now())
+
+/** Everything that can be known and refused before the first write. */
+async function plan(
+  api: Api,
+  session: Session<StandupInputs>,
+): Promise<{ spec: StackSpec; objects: KubeObject[]; namespaceExists: boolean }> {
+  const { inputs, log, signal } = session
+  const settings = settingsOf(inputs)
+  const [access, seen] = await Promise.all([
+    inputs.modelSource.kind === 'claim'
+      ? { gated: inputs.hfToken !== undefined }
+      : modelAccess({ model: inputs.model, token: inputs.hfToken, endpoint: inputs.hfEndpoint, signal, log }),
+    standupPreflight(api, {
+      namespace: inputs.namespace.model,
+      harnessNamespace: inputs.namespace.harness,
+      accelerator: inputs.accelerator,
+      storageClass: inputs.storageClass,
+      needsStorage: inputs.modelSource.kind === 'pvc',
+      gpus: settings.tensorParallel,
+      replicas: inputs.wva ? restingReplicas : inputs.replicas,
+      maxReplicas: inputs.maxReplicas,
+      gatewayClass: settings.gateway.className,
+      wva: inputs.wva ? { controllerNamespace: inputs.wvaNamespace, version: inputs.wvaVersion } : undefined,
+      stack: stackName(inputs.release, modelLabel(inputs.namespace.model, inputs.model)),
+      signal,
+      log,
+    }),
+  ])
+  const spec = buildSpec(inputs, { ...seen, gated: access.gated })
+  const { namespaceExists } = seen
+  return { spec, objects: withInventory(spec, session, !namespaceExists), namespaceExists }
+}
+
+/** Everything that is written, until the stack serves. @returns its endpoint */
+async function build(
+  api: Api,
+  spec: StackSpec,
+  objects: readonly KubeObject[],
+  session: Session<StandupInputs>,
+  timings: Timings,
+): Promise<string> {
+  const { log, signal } = session
+  const { autoscaling } = spec
+  await makeRoom(api, spec, session)
+  if (autoscaling === undefined)
+    await refuseScaledBaseline(api, { namespace: spec.namespace, deployment: names(spec).decode }, signal)
+  else await refuseSameModel(api, spec, signal)
+  const live = await refuseForeign(api, objects, spec.stack, signal)
+  // HPA and VariantAutoscaling come when the pods are ready: earlier, they would act on what was before.
+  const early = objects.filter(o => !isScaler(o))
+  const applied = await timings.measure('apply', () => applyStack(api, early, live, { signal, log }))
+  log.info(
+    `applied ${early.length} objects: ${applied.created.length} created, ${applied.changed.length} changed, ${applied.unchanged.length} unchanged`,
+  )
+  const endpoint = await timings.measure('ready', () => waitForStack(api, spec, session))
+  await timings.measure('smoke', () => log.group('Smoke test', () => smokeTest(api, spec, endpoint, session)))
+  if (autoscaling !== undefined) {
+    const fresh = !live.has(`Deployment/${names(spec).decode}`)
+    await timings.measure('wva', () =>
+      log.group('Autoscaling', () => startScaling(api, { ...spec, autoscaling }, session, fresh)),
+    )
+  }
+  return endpoint
+}
+
+/** What is still ours is left so that post, a teardown or a person can deal with it. */
+async function afterFailure(
+  api: Api,
+  session: Session<StandupInputs>,
+  spec: StackSpec | undefined,
+  locks: Locks | undefined,
+): Promise<void> {
+  const { inputs, log, signal } = session
+  // Without the Lease nothing was written, or the stack may be somebody else's by now.
+  if (spec === undefined || locks === undefined || locks.lost.aborted) return
+  if (signal.aborted) {
+    if (inputs.lifetime === 'job') await releaseGpus(api, spec, log)
+  } else {
+    await saveServerLogs(api, spec, session).catch(() => undefined)
+    if (inputs.keepOnFailure !== 'none') await markKept(api, spec.namespace, inputs.keepOnFailure)
+  }
+  const seconds = inputs.keepOnFailure === 'none' ? keptFor(inputs) : inputs.ttlMs / 1000
+  await keepLocks(locks, seconds, log)
 }

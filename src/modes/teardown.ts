@@ -1,33 +1,36 @@
 import type { Api } from '../cluster/api.ts'
 import { explainApiError } from '../cluster/api-error.ts'
 import { get } from '../cluster/objects.ts'
-import { type Removal, removeStack } from '../cluster/remove.ts'
-import { asFailure, type Failure } from '../errors.ts'
+import { goneTimeoutMs, type Removal, removeStack } from '../cluster/remove.ts'
+import { asFailure, type Failure, UserError } from '../errors.ts'
 import type { TeardownInputs } from '../inputs.ts'
 import type { Inventory } from '../stack/inventory.ts'
 import { inventoryName, stackLabel } from '../stack/kube.ts'
+import { mayTearDown } from '../stack/locks.ts'
+import { ofStack } from './identity.ts'
 import { legDocument } from './leg.ts'
+import { dropLocks, namespaceLease } from './lock.ts'
 import { checkRights } from './preflight.ts'
 import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
-
-/** Longest grace period of our pods plus time for volumes and finalizers. */
-export const goneTimeoutMs = 4 * 60_000
 
 /**
  * Removes the stack of a namespace and proves it by listing what is left. Needs neither the model nor the path: the
  * inventory and the ownership label say what is ours. Nothing there is success.
  */
-export async function teardown(session: Session<TeardownInputs>): Promise<Outcome> {
-  const { inputs, log, signal } = session
+export async function teardown(given: Session<TeardownInputs>): Promise<Outcome> {
+  const { inputs, log, signal } = given
+  let session = given
   const timings = new Timings()
   const api = await openCluster(inputs.kubeconfig!, inputs.context, session)
   let stack: Inventory | undefined
   try {
     stack = await readStack(api, inputs.namespace.model, session)
+    session = ofStack(session, stack)
     const namespaces = [
       ...new Set([inputs.namespace.model, inputs.namespace.harness, ...(stack ? [stack.harnessNamespace] : [])]),
     ]
-    await checkRights(api, 'teardown', namespaces, signal, log)
+    await checkRights(api, 'teardown', namespaces, signal, log, stack?.autoscaling?.controllerNamespace)
+    await refuseStacksOfOthers(api, session)
     const request = {
       namespaces,
       stack: stack?.stack,
@@ -46,6 +49,8 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
     session.touch()
     const removal = await timings.measure('teardown', () => log.group('Teardown', () => removeStack(api, request)))
     report(removal, log, inputs.namespace.model)
+    const gone = removal.leftovers.length + removal.failures.length === 0
+    if (gone) await dropStackLocks(api, stack, session)
     const failure = removalFailure(removal)
     const outputs = {
       namespace: inputs.namespace.model,
@@ -71,6 +76,31 @@ export async function teardown(session: Session<TeardownInputs>): Promise<Outcom
   } finally {
     await api.close()
   }
+}
+
+/**
+ * A job whose standup waited in vain for the namespace has a teardown step too: it must not remove what it waited for.
+ * @throws UserError LOCKED naming the holder
+ */
+async function refuseStacksOfOthers(api: Api, session: Session<TeardownInputs>): Promise<void> {
+  const { inputs, holder, github, signal } = session
+  const lease = await namespaceLease(api, inputs.namespace.model, signal)
+  const claim = { holder, byHand: github === undefined, force: inputs.lock === 'force' }
+  const verdict = mayTearDown(lease, claim)
+  if (verdict.ok) return
+  throw new UserError('LOCKED', `The stack in ${inputs.namespace.model} belongs to ${verdict.holder}.`, {
+    why: verdict.active
+      ? 'A step of it runs at this moment.'
+      : 'Its Lease has not run out: another step of that job follows, or it is kept with lifetime: ttl.',
+    next: 'Leave it to that run. To remove it all the same: mode: teardown with lock: force, or from the command line.',
+  })
+}
+
+/** After the last object: from then on somebody else may stand a stack up. */
+async function dropStackLocks(api: Api, stack: Inventory | undefined, session: Session<TeardownInputs>): Promise<void> {
+  const { inputs, holder, signal, log } = session
+  const of = stack ?? { namespace: inputs.namespace.model, stack: '', model: inputs.model }
+  await dropLocks(api, of, { holders: [holder, ...(stack ? [stack.holder] : [])], signal, log })
 }
 
 /** A broken inventory must not keep a stack alive: the label alone is enough to remove it. */

@@ -6,6 +6,7 @@ import type { Log } from '../log.ts'
 import {
   controllerSelector,
   externalApiService,
+  judgeVariants,
   judgeWva,
   type WvaController,
   type WvaWanted,
@@ -33,19 +34,15 @@ export async function wvaPreflight(
   options: { signal: AbortSignal; log: Log },
 ): Promise<WvaController> {
   const { signal, log } = options
-  const [controllers, apiService, variants, definition] = await Promise.all([
+  const [controllers, apiService, definition] = await Promise.all([
     findControllers(api, wanted.controllerNamespace, signal, log),
     readApiService(api, signal),
-    optional(
-      'listing VariantAutoscalings',
-      list(api, 'VariantAutoscaling', undefined, { signal }).then(r => r.items),
-    ),
     optional(
       'reading the definition of VariantAutoscaling',
       get(api, 'CustomResourceDefinition', undefined, 'variantautoscalings.llmd.ai', signal),
     ),
   ])
-  const { controller, notes } = judgeWva({ controllers, apiService, variants, definition }, wanted)
+  const { controller, notes } = judgeWva({ controllers, apiService, definition }, wanted)
   for (const note of notes) log.warning(note)
   log.info(`WVA ${controller.version} in ${controller.namespace} will decide`)
   return controller
@@ -84,6 +81,22 @@ async function readApiService(api: Api, signal: AbortSignal): Promise<KubeObject
     if (isForbidden(error)) return undefined
     throw explainApiError(error, `reading APIService ${externalApiService}`)
   }
+}
+
+/**
+ * One leg of a model is under WVA at a time. Asked when we hold its Lease: a leg of ours that is at work is waited for.
+ * @throws UserError PLATFORM naming the VariantAutoscaling of somebody else
+ */
+export async function refuseSameModel(
+  api: Api,
+  own: { namespace: string; model: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const variants = await optional(
+    'listing VariantAutoscalings',
+    list(api, 'VariantAutoscaling', undefined, { signal }).then(r => r.items),
+  )
+  if (variants !== undefined) judgeVariants(variants, own)
 }
 
 /**

@@ -13,16 +13,12 @@ export interface WvaFacts {
   readonly controllers: readonly KubeObject[]
   /** The APIService; null when there is none. */
   readonly apiService: KubeObject | null | undefined
-  /** VariantAutoscalings of all namespaces. */
-  readonly variants: readonly KubeObject[] | undefined
   /** The definition of VariantAutoscaling. */
   readonly definition: KubeObject | undefined
 }
 export interface WvaWanted {
   readonly controllerNamespace: string
   readonly version: string
-  readonly model: string
-  readonly namespace: string
 }
 export interface WvaController {
   readonly namespace: string
@@ -43,7 +39,7 @@ const platform = (what: string, why: string, next: string, ...evidence: string[]
 /**
  * Which WVA controller will decide, and what has to be said about it.
  * @throws UserError PLATFORM naming what was found, before a GPU is taken: no controller, several, another generation,
- * external metrics that are not served or are served by somebody else, the same model under WVA elsewhere.
+ * external metrics that are not served or are served by somebody else.
  */
 export function judgeWva(facts: WvaFacts, wanted: WvaWanted): { controller: WvaController; notes: string[] } {
   const notes: string[] = []
@@ -61,7 +57,6 @@ export function judgeWva(facts: WvaFacts, wanted: WvaWanted): { controller: WvaC
     notes.push(`WVA ${controller.version} is installed where ${wanted.version} was expected; it is used as it is`)
   refuseOtherDefinition(facts.definition)
   judgeApiService(facts.apiService)
-  refuseSameModel(facts.variants, wanted)
   return { controller, notes }
 }
 
@@ -147,16 +142,18 @@ function judgeApiService(apiService: KubeObject | null | undefined): void {
   }
 }
 
-/** WVA 0.4.x groups variants by model across namespaces and keys its decisions by name alone. */
-function refuseSameModel(variants: readonly KubeObject[] | undefined, wanted: WvaWanted): void {
-  const others = (variants ?? []).filter(
-    v =>
-      v.metadata.namespace !== wanted.namespace &&
-      (v.spec as { modelID?: string } | undefined)?.modelID === wanted.model,
+/**
+ * WVA 0.4.x groups variants by model across namespaces and keys its decisions by name alone.
+ * @param variants VariantAutoscalings of all namespaces
+ * @throws UserError PLATFORM when the model is under WVA elsewhere
+ */
+export function judgeVariants(variants: readonly KubeObject[], own: { namespace: string; model: string }): void {
+  const others = variants.filter(
+    v => v.metadata.namespace !== own.namespace && (v.spec as { modelID?: string } | undefined)?.modelID === own.model,
   )
   if (others.length === 0) return
   throw platform(
-    `The model ${wanted.model} is already under WVA in another namespace.`,
+    `The model ${own.model} is already under WVA in another namespace.`,
     `Found: ${others.map(v => `VariantAutoscaling ${v.metadata.namespace}/${v.metadata.name}`).join(', ')}. WVA 0.4.x mixes up two namespaces that serve the same model id.`,
     'Wait until that one is gone, or remove it.',
   )

@@ -188,7 +188,7 @@ test('another model is refused while a stack stands, and takes over volume and t
   await new Promise(resolve => setTimeout(resolve, 1100))
   const next = await standup(await open<StandupInputs>('standup', { model: other }))
   expect(next.failure).toBeUndefined()
-  expect(lines.join('\n')).toMatch(/expired at .*: removing it first/)
+  expect(lines.join('\n')).toMatch(/removing llm-d-bench\/llmdbench-meta-lla-\S+ of cli\/test first/)
   const kept = world.sandbox.api.store.get('persistentvolumeclaims', namespace, 'model-pvc')
   expect(kept?.metadata.uid).toBe(volume?.metadata.uid)
   expect(kept?.metadata.labels?.['llm-d.ai/bench-stack']).toBe(next.outputs.stack)

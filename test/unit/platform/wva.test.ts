@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals'
 import type { UserError } from '../../../src/errors.ts'
 import { groupVersionsOf, missing } from '../../../src/platform/requirements.ts'
-import { judgeWva, type WvaFacts } from '../../../src/platform/wva.ts'
+import { judgeVariants, judgeWva, type WvaFacts } from '../../../src/platform/wva.ts'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 
-const wanted = { controllerNamespace: 'llm-d-autoscaler', version: '0.4.2', model: 'org/model', namespace: 'bench' }
+const wanted = { controllerNamespace: 'llm-d-autoscaler', version: '0.4.2' }
 const controller = (namespace = 'llm-d-autoscaler', tag = 'v0.4.2'): KubeObject => ({
   apiVersion: 'apps/v1',
   kind: 'Deployment',
@@ -36,7 +36,6 @@ const variant = (namespace: string, modelID: string): KubeObject => ({
 const facts: WvaFacts = {
   controllers: [controller()],
   apiService: apiService('prometheus-adapter'),
-  variants: [],
   definition: undefined,
 }
 const failureOf = (changes: Partial<WvaFacts>) => {
@@ -84,11 +83,6 @@ test.each<[string, Partial<WvaFacts>, RegExp]>([
     /not available.*endpoints have no addresses/,
   ],
   [
-    'the same model under WVA in another namespace',
-    { variants: [variant('theirs', 'org/model')] },
-    /org\/model is already under WVA.*theirs\/v/,
-  ],
-  [
     'the definition of the next generation',
     {
       definition: {
@@ -114,13 +108,13 @@ test.each<[string, Partial<WvaFacts>, RegExp]>([
 })
 
 test('what may not be read is not judged', () => {
-  expect(judgeWva({ ...facts, apiService: undefined, variants: undefined }, wanted).notes).toEqual([])
+  expect(judgeWva({ ...facts, apiService: undefined }, wanted).notes).toEqual([])
 })
 
-test('the own namespace and other models are no reason to refuse', () => {
-  expect(() =>
-    judgeWva({ ...facts, variants: [variant('bench', 'org/model'), variant('x', 'a/b')] }, wanted),
-  ).not.toThrow()
+test('the same model under WVA in another namespace is refused; the own namespace and other models are not', () => {
+  const own = { namespace: 'bench', model: 'org/model' }
+  expect(() => judgeVariants([variant('bench', 'org/model'), variant('x', 'a/b')], own)).not.toThrow()
+  expect(() => judgeVariants([variant('theirs', 'org/model')], own)).toThrow(/org\/model is already under WVA/)
 })
 
 test('B43: a cluster without WVA lacks it by name, and a leg without WVA does not ask for it', () => {
