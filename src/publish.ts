@@ -23,8 +23,8 @@ export async function publish(door: Door, session: Session<Inputs>, outcome: Out
     'leg',
     JSON.stringify({ key: leg.key, leg: leg.leg, stage: leg.stage, attempt: leg.attempt, status: leg.status }),
   )
-  // A job summary cannot be written again later: it never says that other legs are awaited. Only after a run is there
-  // something to compare, and then it waits for the other legs' artifacts, unless there is no time left.
+  // A job summary cannot be written again later, so it counts only legs that exist. After a run there is something to
+  // compare: then it waits until the other legs' artifacts are read, unless there is no time left.
   const compares = leg.stage === 'run' && session.github !== undefined && !session.signal.aborted
   let known: readonly LegDocument[] = [leg]
   const summary = (): void => door.summary(renderSummary({ key: session.key, legs: known, links: {} }))

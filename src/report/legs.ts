@@ -1,5 +1,6 @@
-import type { FailureRecord, LegDocument } from '../results/schema.ts'
-import { type LegSummary, summariseLeg } from '../results/summarise.ts'
+import type { MeasuredLeg } from '../results/comparable.ts'
+import type { FailureRecord, LegDocument, Repeat } from '../results/schema.ts'
+import { summariseLeg } from '../results/summarise.ts'
 
 type Stage = LegDocument['stage']
 const stages: readonly Stage[] = ['standup', 'run', 'teardown']
@@ -11,7 +12,9 @@ export interface LegView {
   readonly simulated: boolean
   readonly stages: Readonly<Partial<Record<Stage, LegDocument>>>
   /** The document with figures, when a repeat was finished. */
-  readonly measured: { readonly document: LegDocument; readonly summary: LegSummary } | undefined
+  readonly measured: MeasuredLeg | undefined
+  /** Repeats in which the autoscaling chain broke: any of them makes the leg invalid. */
+  readonly broken: readonly Repeat[]
   /** What went wrong before or while measuring, in the newest attempt that says anything about that. */
   readonly failure:
     | { readonly stage: Stage; readonly status: 'failed' | 'cancelled'; readonly failure: FailureRecord | undefined }
@@ -57,11 +60,13 @@ function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
       : run
   return {
     name,
-    wva: newest.identity.wva,
+    // A teardown that finds no stack any more does not know it.
+    wva: documents.some(d => d.identity.wva),
     simulated: documents.some(d => d.simulated),
     stages: byStage,
     measured:
       run !== undefined && summary !== undefined && summary.done.length > 0 ? { document: run, summary } : undefined,
+    broken: (run?.repeats ?? []).filter(repeat => (repeat.chainBreaks?.length ?? 0) > 0),
     failure:
       decisive === undefined || decisive.status === 'done'
         ? undefined
