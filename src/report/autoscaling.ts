@@ -3,7 +3,7 @@ import { replicaChanges, stepWindows } from '../timeline/replica-states.ts'
 import { overTime, type StartMaxEnd, type StepReplicas, stepReplicas } from '../timeline/step-replicas.ts'
 import { md, mdCode } from './escape.ts'
 import { count, duration, figure, plural, table, written } from './format.ts'
-import type { LegView } from './legs.ts'
+import { type LegView, recorded } from './legs.ts'
 import { listed } from './limits.ts'
 import { sparkline } from './sparkline.ts'
 import { stepLabel } from './step-label.ts'
@@ -15,19 +15,19 @@ const shownSteps = 64
 
 /** What to know of a leg under the autoscaler before reading its figures: one list. Empty when nothing is known. */
 export function autoscalerLines(view: LegView): string {
-  const document = view.measured?.document ?? view.stages.run ?? view.newest
-  const { maxReplicas, wvaVersion } = document.identity
+  const maxReplicas = recorded(view, 'maxReplicas')
+  const wvaVersion = recorded(view, 'wvaVersion')
   const who = [
     ...(maxReplicas === undefined ? [] : [`at most ${plural(maxReplicas, 'replica')}`]),
     ...(wvaVersion === undefined ? [] : [`controller ${mdCode(wvaVersion, 60)}`]),
   ].join(', ')
-  const lines = [who, reactionText(view), ...settledLines(document.repeats)].filter(line => line !== '')
+  const lines = [who, reactionText(view), ...settledLines(view.stages.run?.repeats ?? [])].filter(line => line !== '')
   return lines.map(line => `- ${line}`).join('\n')
 }
 
 /** Whether a step is long enough for the autoscaler to answer within it. */
 function reactionText(view: LegView): string {
-  const reaction = (view.stages.run ?? view.stages.standup)?.reaction ?? view.stages.standup?.reaction
+  const reaction = view.stages.run?.reaction ?? view.stages.standup?.reaction
   if (reaction === undefined) return ''
   const { seconds, stepSeconds, windowThatFits } = reaction
   const { window, reconcile, start } = reaction.parts

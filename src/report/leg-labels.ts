@@ -1,6 +1,6 @@
 import { md } from './escape.ts'
 import { count, plural } from './format.ts'
-import type { LegView } from './legs.ts'
+import { type LegView, recorded } from './legs.ts'
 
 /** One leg without and one under the autoscaler: what they are says more than what the matrix called them. */
 const isPair = (views: readonly LegView[]): boolean => views.length === 2 && views[0]!.wva !== views[1]!.wva
@@ -15,8 +15,11 @@ export const titleOf = (view: LegView, views: readonly LegView[]): string =>
 
 /** `2 replicas`, or under the autoscaler `1 to 10 replicas`; undefined where nobody has recorded it. */
 export function sizeOf(view: LegView): string | undefined {
-  const { replicas, maxReplicas } = (view.measured?.document ?? view.newest).identity
-  if (view.wva) return maxReplicas === undefined ? undefined : `1 to ${plural(maxReplicas, 'replica')}`
+  if (view.wva) {
+    const maxReplicas = recorded(view, 'maxReplicas')
+    return maxReplicas === undefined ? undefined : `1 to ${plural(maxReplicas, 'replica')}`
+  }
+  const replicas = recorded(view, 'replicas')
   return replicas === undefined ? undefined : plural(replicas, 'replica')
 }
 

@@ -322,3 +322,11 @@ test('huge legs stay below 60,000 bytes and keep headline and main table', () =>
   expect(text).toContain('Left out because a comment is limited')
   expect(text).toContain('[workflow run](')
 })
+
+test('what only the stand-up knows of the autoscaler is shown with the figures of the run', () => {
+  const run = wvaLeg(ups, twoRepeats(ups))
+  const { maxReplicas: _max, wvaVersion: _version, ...identity } = run.identity
+  const text = comment([baselineLeg(ups), { ...run, identity }, standupOf()])
+  expect(text).toContain('- at most 10 replicas, controller `0.4.2`')
+  expect(headlineOf(text)).toContain('WVA (1 to 10 replicas)')
+})
