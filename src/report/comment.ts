@@ -1,7 +1,8 @@
 import type { LegDocument } from '../results/schema.ts'
+import { comparisonSections } from './comparison-sections.ts'
 import { md, mdLink } from './escape.ts'
 import { count } from './format.ts'
-import { headline } from './headline.ts'
+import { headline, toldInHeadline } from './headline.ts'
 import { legSections } from './leg-sections.ts'
 import { viewLegs } from './legs.ts'
 import { commentBytes, shownLegs } from './limits.ts'
@@ -33,9 +34,13 @@ export function renderComment(input: ReportInput): string {
 /** What comment and job summary have in common; the first section is the headline. */
 export function reportSections(input: ReportInput, options: { readonly unfolded: boolean }): Section[] {
   const views = viewLegs(input.legs)
-  const alone = views.length === 1
   const expected = Math.max(input.expectedLegs ?? 0, views.length, 1)
   const rest = views.length - shownLegs
+  const shown = {
+    views: views.slice(0, shownLegs),
+    told: toldInHeadline(views, expected),
+    unfolded: options.unfolded,
+  }
   return [
     { text: `### ${headline(views, expected)}` },
     ...(views.some(view => view.simulated)
@@ -45,7 +50,7 @@ export function reportSections(input: ReportInput, options: { readonly unfolded:
           },
         ]
       : []),
-    ...views.slice(0, shownLegs).flatMap(view => legSections(view, { alone, unfolded: options.unfolded })),
+    ...(views.length === 1 ? legSections(views[0]!, shown) : comparisonSections(shown)),
     ...(rest > 0 ? [{ text: `… and ${count(rest)} more legs, in the artifacts.` }] : []),
     { text: footer(input) },
   ]

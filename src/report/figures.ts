@@ -1,8 +1,9 @@
 import { type Metric, metrics } from '../results/metrics.ts'
 import type { ReadyReplicas } from '../results/replicas.ts'
 import type { StepFigures, StepSummary } from '../results/summarise.ts'
-import { count, figure, noData, plural, table, written } from './format.ts'
+import { count, figure, noData, plural, table } from './format.ts'
 import { visibleRates } from './limits.ts'
+import { stepLabel } from './step-label.ts'
 
 /** Rows of the table in the comment; request latency p95 is in the folded ones only. */
 const shown = new Set([
@@ -40,11 +41,10 @@ export const readyText = (ready: ReadyReplicas | null): string =>
       ? count(ready.min)
       : `${figure(ready.mean)} (${count(ready.min)}–${count(ready.max)})`
 
-/** `4 req/s`; with its position where the profile comes back to a rate, with n where repeats are missing. */
+/** `4 req/s`, with n where repeats are missing. */
 function headerOf(step: StepSummary, all: readonly StepSummary[]): string {
-  const twice = all.filter(other => other.rate === step.rate).length > 1
   const uneven = all.some(other => other.n !== step.n)
-  return `${written(step.rate)} req/s${twice ? ` (step ${step.index + 1})` : ''}${uneven ? ` (n = ${step.n})` : ''}`
+  return `${stepLabel(step, all, ' req/s')}${uneven ? ` (n = ${step.n})` : ''}`
 }
 
 function tableOf(
@@ -62,13 +62,15 @@ function tableOf(
   )
 }
 
-/** Rates as columns. Of more than fit, the first and the last; `figuresOfAll` has the others. */
+/** Of more steps than fit, the first and the last. */
+export const visibleSteps = <S>(steps: readonly S[]): readonly S[] =>
+  steps.length <= visibleRates ? steps : [...steps.slice(0, visibleRates / 2), ...steps.slice(-visibleRates / 2)]
+
+/** Rates as columns, the visible ones; `figuresOfAll` has the others. */
 export function figuresTable(title: string, steps: readonly StepSummary[]): string {
-  const half = visibleRates / 2
-  const columns = steps.length <= visibleRates ? steps : [...steps.slice(0, half), ...steps.slice(-half)]
   return tableOf(
     title,
-    columns,
+    visibleSteps(steps),
     steps,
     metrics.filter(m => shown.has(m.id)),
   )

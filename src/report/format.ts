@@ -16,6 +16,12 @@ export function figure(value: number | null): string {
   return rounded < 0.001 ? '<0.001' : rounded.toPrecision(3)
 }
 
+/** A share in percent: `90.8 %`. Short of all of it is never shown as 100 %. */
+export function share(part: number, whole: number): string {
+  const percent = (100 * part) / whole
+  return `${figure(part < whole ? Math.min(percent, 99.9) : percent)} %`
+}
+
 /** A rate or another number that somebody wrote: as short as it is, at most three significant digits. */
 export const written = (value: number): string => (value >= 1000 ? figure(value) : String(Number(value.toPrecision(3))))
 
@@ -44,3 +50,7 @@ export function table(
 
 export const fold = (summary: string, body: string): string =>
   `<details><summary>${summary}</summary>\n\n${body}\n</details>`
+
+/** A part that a comment folds and a job summary, which has the room, shows below a heading. */
+export const part = (title: string, body: string, unfolded: boolean): string =>
+  unfolded ? `#### ${title}\n\n${body}` : fold(title, body)

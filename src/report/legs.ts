@@ -1,4 +1,5 @@
-import type { FailureRecord, LegDocument } from '../results/schema.ts'
+import type { MeasuredLeg } from '../results/comparable.ts'
+import type { FailureRecord, Identity, LegDocument, Repeat } from '../results/schema.ts'
 import { type LegSummary, summariseLeg } from '../results/summarise.ts'
 
 type Stage = LegDocument['stage']
@@ -11,7 +12,9 @@ export interface LegView {
   readonly simulated: boolean
   readonly stages: Readonly<Partial<Record<Stage, LegDocument>>>
   /** The document with figures, when a repeat was finished. */
-  readonly measured: { readonly document: LegDocument; readonly summary: LegSummary } | undefined
+  readonly measured: MeasuredLeg | undefined
+  /** Repeats in which the autoscaling chain broke: any of them makes the leg invalid. */
+  readonly broken: readonly Repeat[]
   /** What went wrong before or while measuring, in the newest attempt that says anything about that. */
   readonly failure:
     | { readonly stage: Stage; readonly status: 'failed' | 'cancelled'; readonly failure: FailureRecord | undefined }
@@ -37,6 +40,14 @@ const newer = (a: LegDocument, b: LegDocument): number =>
   Date.parse(b.createdAt) - Date.parse(a.createdAt) ||
   compare(JSON.stringify(a), JSON.stringify(b))
 
+/** Documents never change, and the comment is rendered again for every leg that appears: a million rows are summed once. */
+const summaries = new WeakMap<LegDocument, LegSummary>()
+function summaryOf(run: LegDocument): LegSummary {
+  const known = summaries.get(run) ?? summariseLeg(run)
+  summaries.set(run, known)
+  return known
+}
+
 function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
   const byStage: Partial<Record<Stage, LegDocument>> = {}
   for (const stage of stages) {
@@ -47,7 +58,7 @@ function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
     (a, b) => b.attempt - a.attempt || stages.indexOf(b.stage) - stages.indexOf(a.stage) || newer(a, b),
   )[0]!
   const { standup, run } = byStage
-  const summary = run && summariseLeg(run)
+  const summary = run && summaryOf(run)
   const decisive =
     standup !== undefined &&
     standup.status !== 'done' &&
@@ -57,11 +68,13 @@ function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
       : run
   return {
     name,
-    wva: newest.identity.wva,
+    // A teardown that finds no stack any more does not know it.
+    wva: documents.some(d => d.identity.wva),
     simulated: documents.some(d => d.simulated),
     stages: byStage,
     measured:
       run !== undefined && summary !== undefined && summary.done.length > 0 ? { document: run, summary } : undefined,
+    broken: (run?.repeats ?? []).filter(repeat => (repeat.chainBreaks?.length ?? 0) > 0),
     failure:
       decisive === undefined || decisive.status === 'done'
         ? undefined
@@ -73,3 +86,11 @@ function viewLeg(name: string, documents: readonly LegDocument[]): LegView {
 /** Nothing more will be said about this leg's figures. */
 export const isFinished = (view: LegView): boolean =>
   view.measured !== undefined || view.failure !== undefined || view.stages.run !== undefined
+
+/** A field of a leg's identity from the stage that knows it: what was measured, else what was stood up. */
+export function recorded<F extends keyof Identity>(
+  { stages: { run, standup, teardown } }: LegView,
+  field: F,
+): Identity[F] {
+  return (run?.identity[field] ?? standup?.identity[field] ?? teardown?.identity[field]) as Identity[F]
+}

@@ -13,6 +13,8 @@ export function measuredTable(view: LegView): string {
   const rows: (readonly [string, string] | undefined)[] = [
     ['Model', mdCode(identity.model)],
     ['Stack', stackText(document)],
+    identity.wvaVersion === undefined ? undefined : ['WVA controller', mdCode(identity.wvaVersion, 60)],
+    identity.hpaBehavior === undefined ? undefined : ['HPA behavior', mdCode(identity.hpaBehavior)],
     identity.accelerator && ['GPU nodes', mdCode(`${identity.accelerator.key}=${identity.accelerator.value}`)],
     [
       'Namespace, release',
@@ -56,10 +58,14 @@ export function measuredTable(view: LegView): string {
 }
 
 function stackText({ identity }: LegDocument): string {
-  const replicas =
-    identity.replicas === undefined
+  const { wva } = identity
+  const replicas = wva
+    ? identity.maxReplicas === undefined
+      ? 'under WVA'
+      : `1 to ${plural(identity.maxReplicas, 'replica')} under WVA`
+    : identity.replicas === undefined
       ? undefined
-      : `${plural(identity.replicas, 'replica')}${identity.wva ? ' at start, under WVA' : ', fixed'}`
+      : `${plural(identity.replicas, 'replica')}, fixed`
   const gpus = identity.gpusPerReplica === undefined ? undefined : `${plural(identity.gpusPerReplica, 'GPU')} each`
   const path = identity.wellLitPath === undefined ? undefined : mdCode(identity.wellLitPath)
   return [path, replicas, gpus].filter(part => part !== undefined).join(', ') || 'not by this action'

@@ -1,3 +1,15 @@
+/** Order in which parts are left out of a comment that is too long. */
+export const shed = {
+  perRepeat: 1,
+  allRates: 2,
+  allFigures: 3,
+  measured: 4,
+  overTime: 5,
+  evidence: 6,
+  lists: 7,
+  figures: 8,
+} as const
+
 /** A part of a comment. Those with the smallest `shed` go first when the whole is too long; without it a part stays. */
 export interface Section {
   readonly text: string

@@ -193,10 +193,12 @@ test('legs that are still to come are announced', () => {
   expect(comment([], { expectedLegs: 2 }).split('\n')[1]).toBe('### ⏳ Benchmark running: 0 of 2 legs done')
 })
 
-test('several legs have a table each and no verdict', () => {
+test('legs of one workload share a table and there is no verdict', () => {
   const text = comment([measured({ leg: 'replicas-4' }), measured({ leg: 'replicas-2' })])
-  expect(text.split('\n')[1]).toBe('### 📏 2 legs measured')
-  expect([...text.matchAll(/^#### .* Leg (\S+) measured/gm)].map(m => m[1])).toEqual(['replicas-2', 'replicas-4'])
+  expect(text.split('\n')[1]).toBe(
+    '### 📏 replicas-2 (2 replicas) completed 90.8 %, replicas-4 (2 replicas) 90.8 % of the requests offered at 1 to 8 req/s, 2 repeats each; at 1 req/s 87.5 % and 87.5 %.',
+  )
+  expect(text).toContain('| req/s | replicas-2 | replicas-4 |')
   expect(text).not.toMatch(/better|worse|verdict/i)
 })
 

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals'
-import { count, duration, figure, table, written } from '../../../src/report/format.ts'
+import { count, duration, figure, share, table, written } from '../../../src/report/format.ts'
 import { assemble } from '../../../src/report/sections.ts'
+import { sparkline } from '../../../src/report/sparkline.ts'
 
 test.each([
   [null, '–'],
@@ -24,6 +25,21 @@ test.each([
 test('counts are whole and in full; rates are as short as they were written', () => {
   expect([count(null), count(0), count(1_852), count(1_234_567)]).toEqual(['–', '0', '1,852', '1,234,567'])
   expect([written(1), written(0.5), written(2.50001), written(12_000)]).toEqual(['1', '0.5', '2.5', '12,000'])
+})
+
+test('a share is 100 % only when nothing is missing', () => {
+  expect([share(1, 1), share(9999, 10_000), share(908, 1000), share(0, 5), share(101, 100)]).toEqual([
+    '100 %',
+    '99.9 %',
+    '90.8 %',
+    '0 %',
+    '101 %',
+  ])
+})
+
+test('the bars of a line are full at the highest value, and nothing above 0 looks like 0', () => {
+  expect(sparkline([null, 0, 0.01, 1, 2, 5, 10, 12], 10)).toBe(' .▁▁▂▄██')
+  expect(sparkline([0, 0], 0)).toBe('..')
 })
 
 test('durations', () => {
