@@ -33,7 +33,18 @@ data:
   samples: 1000
 `
 
-export const builtInProfiles: Readonly<Record<string, string>> = { chatbot_synthetic: chatbotSynthetic }
+/**
+ * The same requests in steps of ten minutes, up and down again: with the default windows an autoscaler of the chart needs
+ * seven to eight minutes from saturation to a serving replica, which does not fit into the 120 s above.
+ */
+const chatbotAutoscaling = chatbotSynthetic
+  .replace('rate: [1,2,4,8]', 'rate: [1,2,4,8,4,2,1]')
+  .replace('max_seconds: 120', 'max_seconds: 600')
+
+export const builtInProfiles: Readonly<Record<string, string>> = {
+  chatbot_synthetic: chatbotSynthetic,
+  chatbot_autoscaling: chatbotAutoscaling,
+}
 
 const maxRates = 64
 const maxRate = 10_000

@@ -6,7 +6,9 @@ import { fetchFolder } from '../cluster/files.ts'
 import { wholeLog } from '../cluster/logs.ts'
 import { UserError } from '../errors.ts'
 import { type ReducedReport, readReport } from '../harness/report-reader.ts'
+import type { Repeat } from '../results/schema.ts'
 import type { KubeObject } from '../stack/kube.ts'
+import { replicaCsv, replicaTable } from '../timeline/replica-table.ts'
 import { type RepeatContext, resultsDir } from './repeat-context.ts'
 
 export interface Collected {
@@ -88,6 +90,15 @@ export async function harnessFailed(
     next: 'The complete stdout.log and stderr.log are in the results artifact; `overrides` changes the harness CPU and memory.',
     evidence: [...lines, ...(await podEvidence(context.api, pod))],
   })
+}
+
+/** The replicas of a repeat over time, for a person to read and for a program. */
+export async function writeReplicas(context: RepeatContext, repeat: Repeat): Promise<void> {
+  const analysis = path.join(context.resultsFolder, `r${repeat.index}`, 'analysis')
+  await mkdir(analysis, { recursive: true })
+  const slug = fileSlug(context, repeat.index)
+  await writeFile(path.join(analysis, `${slug}.replicas.txt`), replicaTable(repeat))
+  await writeFile(path.join(analysis, `${slug}.replicas.csv`), replicaCsv(repeat))
 }
 
 /** `<model>.<namespace>.<leg>.<profile>.r<k>`, safe in a file name (B70). */

@@ -5,7 +5,7 @@ import { parseReport } from '../harness/parse.ts'
 import { failureRecord, type Repeat, type Step, type WatchEvent } from '../results/schema.ts'
 import { type KubeObject, stackLabel } from '../stack/kube.ts'
 import { toWatchEvent } from '../timeline/record.ts'
-import { type Collected, collect, harnessFailed } from './collect.ts'
+import { type Collected, collect, harnessFailed, writeReplicas } from './collect.ts'
 import { createPods, measureClock, removeAll, waitFinished } from './harness-pods.ts'
 import type { RepeatContext } from './repeat-context.ts'
 import { sample } from './sample.ts'
@@ -93,7 +93,7 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
     await Promise.all([harness.close(), stackWatch.close(), sampling])
     await removeAll(api, created, log)
   }
-  return {
+  const repeat = {
     index,
     seed,
     startedAt,
@@ -109,6 +109,8 @@ export async function runRepeat(context: RepeatContext, index: number): Promise<
     ...(guidellmVersion === undefined ? {} : { guidellmVersion }),
     ...(failure === undefined ? {} : { failure: failureRecord(failure) }),
   } satisfies Repeat
+  if (context.stack !== undefined) await writeReplicas(context, repeat)
+  return repeat
 }
 
 function imagesOf(view: View, decode: string): Record<string, { reference: string; imageID?: string }> {

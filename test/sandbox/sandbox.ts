@@ -12,6 +12,7 @@ import { type CrdSpec, platformCrds } from './api/kinds.ts'
 import { type ApiServer, type ApiServerOptions, startApiServer } from './api/server.ts'
 import { KubeClient } from './client.ts'
 import { tokenIssuer } from './controllers/access.ts'
+import { startApiServiceController } from './controllers/apiservices.ts'
 import { Cluster } from './controllers/cluster.ts'
 import { startDeploymentController } from './controllers/deployment.ts'
 import { startEndpointsController } from './controllers/endpoints.ts'
@@ -183,6 +184,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   startDeploymentController(cluster)
   startJobController(cluster, 1000 / speed)
   startEndpointsController(cluster)
+  startApiServiceController(cluster, 30_000 / speed)
   startStorageController(
     cluster,
     delayOf(options.delays?.pvcBind),

@@ -74,7 +74,11 @@ export class Tokens {
 }
 
 /** @throws ApiStatusError 403 with the text of a real server. */
-export function authorize(user: User, kind: ResourceKind, attributes: Attributes): void {
+export function authorize(
+  user: User,
+  kind: Pick<ResourceKind, 'id' | 'group' | 'plural'>,
+  attributes: Attributes,
+): void {
   if (user.policy(attributes)) return
   const { verb, group, resource, subresource, namespace, name } = attributes
   const what = subresource === '' ? resource : `${resource}/${subresource}`

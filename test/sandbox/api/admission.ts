@@ -72,6 +72,9 @@ export function applyDefaults(kind: ResourceKind, object: KubeObject, around: Su
     case 'horizontalpodautoscalers.autoscaling':
       fill(spec, { minReplicas: 1 })
       break
+    case 'apiservices.apiregistration.k8s.io':
+      if (spec.service !== undefined) fill(dict(spec.service), { port: 443 })
+      break
     case 'storageclasses.storage.k8s.io':
       fill(object, { reclaimPolicy: 'Delete', volumeBindingMode: 'Immediate' })
   }
@@ -154,6 +157,7 @@ export function validate(kind: ResourceKind, object: KubeObject): void {
     throw invalid(kind, name, 'metadata.labels', `Invalid value: "${value}": not a valid label value (key ${key})`)
   }
   if (kind.id === 'leases.coordination.k8s.io') validateLease(kind, name, spec)
+  if (kind.id === 'apiservices.apiregistration.k8s.io') validateApiService(kind, name, spec)
   const isPod = kind.id === 'pods'
   if (isPod || spec.template !== undefined) {
     const podSpec = isPod ? spec : dict(template.spec)
@@ -186,6 +190,23 @@ function validateLease(kind: ResourceKind, name: string, spec: Dict): void {
     const layout = '2006-01-02T15:04:05.000000Z07:00'
     const text = `parsing time "${value}" as "${layout}": cannot parse "${value}" as "${layout}"`
     throw new ApiStatusError(400, `Lease in version "v1" cannot be handled as a Lease: ${text}`, 'BadRequest')
+  }
+}
+
+function validateApiService(kind: ResourceKind, name: string, spec: Dict): void {
+  const wanted = `${spec.version}.${spec.group}`
+  if (name !== wanted) {
+    const rule = `must be \`spec.version+"."+spec.group\`: "${wanted}"`
+    throw invalid(kind, name, 'metadata.name', `Invalid value: "${name}": ${rule}`)
+  }
+  for (const [field, limit] of Object.entries({ groupPriorityMinimum: 20_000, versionPriority: 1000 })) {
+    const value = Number(spec[field] ?? 0)
+    const text = `Invalid value: ${value}: must be positive and less than ${limit}`
+    if (value <= 0 || value > limit) throw invalid(kind, name, `spec.${field}`, text)
+  }
+  if (spec.insecureSkipTLSVerify === true && spec.caBundle) {
+    const text = 'Invalid value: true: may not be true if caBundle is present'
+    throw invalid(kind, name, 'spec.insecureSkipTLSVerify', text)
   }
 }
 

@@ -1,8 +1,13 @@
 import { generate } from 'selfsigned'
 import { stringify } from 'yaml'
 
-/** A certificate authority and a server certificate for the loopback names. */
-export async function certificates(host: string): Promise<{ ca: string; cert: string; key: string }> {
+const apiServerNames = ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc']
+
+/** A certificate authority and a server certificate for the loopback addresses and `names`. */
+export async function certificates(
+  host: string,
+  names: readonly string[] = apiServerNames,
+): Promise<{ ca: string; cert: string; key: string }> {
   const ec = { keyType: 'ec', algorithm: 'sha256', notBeforeDate: new Date(Date.now() - 3_600_000) } as const
   const ca = await generate([{ name: 'commonName', value: 'sandbox-ca' }], {
     ...ec,
@@ -12,7 +17,6 @@ export async function certificates(host: string): Promise<{ ca: string; cert: st
     ],
   })
   const ips = [...new Set(['127.0.0.1', '::1', ...(/^[\d.]+$/.test(host) ? [host] : [])])]
-  const names = ['localhost', 'kubernetes', 'kubernetes.default', 'kubernetes.default.svc']
   const leaf = await generate([{ name: 'commonName', value: 'kube-apiserver' }], {
     ...ec,
     ca: { key: ca.private, cert: ca.cert },

@@ -24,13 +24,21 @@ function resourcesOf(kind: ResourceKind): object[] {
       sub('log', 'Pod', ['get']),
       sub('exec', 'PodExecOptions', ['create', 'get']),
       sub('binding', 'Binding', ['create']),
+      sub('proxy', 'PodProxyOptions', ['create', 'delete', 'get', 'patch', 'update']),
     )
   }
   return list
 }
 
-/** Answers the paths a client explores a server with; undefined for any other path. */
-export function discover(registry: Registry, path: string): object | string | undefined {
+/**
+ * Answers the paths a client explores a server with; undefined for any other path.
+ * @param aggregated what other servers serve: listed with the groups, but their own documents are theirs
+ */
+export function discover(
+  registry: Registry,
+  path: string,
+  aggregated: readonly { group: string; version: string }[] = [],
+): object | string | undefined {
   if (['/healthz', '/readyz', '/livez'].includes(path)) return 'ok'
   if (path === '/version') {
     const build = {
@@ -48,6 +56,8 @@ export function discover(registry: Registry, path: string): object | string | un
     if (kind.group === '') continue
     groups.set(kind.group, new Set([...(groups.get(kind.group) ?? []), ...kind.versions]))
   }
+  const local = new Map(groups)
+  for (const { group: name, version } of aggregated) groups.set(name, new Set([...(groups.get(name) ?? []), version]))
   const group = (name: string, versions: ReadonlySet<string>) => {
     const list = [...versions].map(version => ({ groupVersion: `${name}/${version}`, version }))
     return { name, versions: list, preferredVersion: list[0] }
@@ -62,7 +72,7 @@ export function discover(registry: Registry, path: string): object | string | un
   const [, name = '', version = ''] =
     path === '/api/v1' ? ['', '', 'v1'] : (/^\/apis\/([^/]+)\/([^/]+)$/.exec(path) ?? [])
   if (version !== '') {
-    if (name !== '' && !groups.get(name)?.has(version)) return undefined
+    if (name !== '' && !local.get(name)?.has(version)) return undefined
     const served = registry.all().filter(k => k.group === name && k.versions.includes(version))
     const reviewed = (reviews[name] ?? []).map(kind => {
       const singularName = kind.toLowerCase()

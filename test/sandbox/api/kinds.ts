@@ -184,7 +184,7 @@ export class Registry {
 
 export const notFound = (kind: ResourceKind, name: string): ApiStatusError =>
   new ApiStatusError(404, `${kind.id} "${name}" not found`, 'NotFound', detailsOf(kind, name))
-export const detailsOf = (kind: ResourceKind, name: string) => ({
+export const detailsOf = (kind: Pick<ResourceKind, 'group' | 'plural'>, name: string) => ({
   name,
   ...(kind.group === '' ? {} : { group: kind.group }),
   kind: kind.plural,

@@ -42,13 +42,20 @@ const verbs: Readonly<Record<string, string>> = {
   DELETE: 'delete',
 }
 
+/** The verb of a request as an authorizer names it; `name` is empty for a collection. */
+export function verbOf(method: string, name: string, query: URLSearchParams): string {
+  const verb = verbs[method] ?? method.toLowerCase()
+  if (name !== '') return verb
+  if (verb === 'get') return query.get('watch') === 'true' || query.get('watch') === '1' ? 'watch' : 'list'
+  return verb === 'delete' ? 'deletecollection' : verb
+}
+
 /** What an authorizer is asked about a request. */
 export function attributesOf(target: Target, method: string, query: URLSearchParams): Attributes {
-  const { kind, namespace, name, subresource } = target
-  let verb = verbs[method] ?? method.toLowerCase()
-  if (name === '' && verb === 'get')
-    verb = query.get('watch') === 'true' || query.get('watch') === '1' ? 'watch' : 'list'
-  if (name === '' && verb === 'delete') verb = 'deletecollection'
+  const { kind, namespace, name } = target
+  // What comes behind `proxy` is the pod's.
+  const subresource = target.subresource.startsWith('proxy/') ? 'proxy' : target.subresource
+  const verb = verbOf(method, name, query)
   // A request for a namespace object is judged inside it, so that a Role there can allow it.
   const scope = kind.id === 'namespaces' ? name : namespace
   return { verb, group: kind.group, resource: kind.plural, subresource, namespace: scope, name }

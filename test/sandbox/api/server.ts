@@ -6,12 +6,14 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ApiStatusError, type PodRuntime } from '../runtime.ts'
 import { authorize, review, Tokens, type User } from './access.ts'
+import { aggregatedVersions, apiServiceOf, serveAggregated } from './aggregation.ts'
 import { startCollector } from './collect.ts'
 import { certificates, kubeconfig } from './credentials.ts'
 import { parseBody } from './decode.ts'
 import { discover } from './discovery.ts'
 import { Faults, type RecordedRequest } from './faults.ts'
 import { type CrdSpec, notFound, platformCrds, Registry } from './kinds.ts'
+import { proxiedPath, servePodProxy } from './pod-proxy.ts'
 import { attributesOf, handle, reply, targetOf } from './routes.ts'
 import { Store } from './store.ts'
 import { ExecServer, serveLog } from './streams.ts'
@@ -99,7 +101,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     const url = new URL(request.url ?? '/', 'https://sandbox')
     const body = await readBody(request)
     const { user, record, answerLost } = await admit(request, url, body, response)
-    const found = request.method === 'GET' ? discover(store.registry, url.pathname) : undefined
+    const found =
+      request.method === 'GET' ? discover(store.registry, url.pathname, aggregatedVersions(store)) : undefined
     if (typeof found === 'string') return void response.writeHead(200, { 'content-type': 'text/plain' }).end(found)
     if (found) return reply(response, { status: 200, body: found })
     const contentType = String(request.headers['content-type'] ?? 'application/json').split(';')[0] ?? ''
@@ -108,6 +111,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       const answer = review(user, reviewed, parseBody({ body, contentType }))
       if (answer) return reply(response, { status: 201, body: answer })
     }
+    const apiService = apiServiceOf(store, url.pathname)
+    if (apiService) return serveAggregated(store, apiService, { request, url, body, user }, response)
     const target = targetOf(store.registry, url.pathname)
     if (!target) throw new ApiStatusError(404, 'the server could not find the requested resource', 'NotFound', {})
     const attributes = attributesOf(target, record.method, url.searchParams)
@@ -117,6 +122,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       const { pod, runtime: node } = podOf(target.namespace, target.name)
       return serveLog(pod, url.searchParams, node, response)
     }
+    const path = proxiedPath(target, url.pathname)
+    if (path !== undefined) return servePodProxy(store, target, { request, url, body, path }, response)
     if (target.subresource === 'exec') throw new ApiStatusError(400, 'Upgrade request required')
     const { method, userAgent } = record
     const answer = handle(store, target, { method, query: url.searchParams, contentType, userAgent, body, user })

@@ -105,6 +105,7 @@ export class Cluster {
   }
 
   after(ms: number, work: () => void): () => void {
+    if (this.#closed) return () => undefined
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       if (!this.#closed) this.guard(work)
