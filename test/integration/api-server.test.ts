@@ -308,11 +308,62 @@ describe('writes', () => {
     expect((await apply(`${core}/secrets`, secret)).body.data).toEqual({ token: 'YWJj' })
   })
 
-  test('replicas change through the scale subresource', async () => {
-    await apply(`${apps}/deployments`, deployment())
-    const scaled = await merge(`${apps}/deployments/web/scale`, { spec: { replicas: 4 } })
+  test('replicas change through the scale subresource, and belong then to who changed them', async () => {
+    const path = `${apps}/deployments/web`
+    await apply(`${apps}/deployments`, deployment({ replicas: 2 }))
+    expect((await call('GET', `${path}/scale`)).body).toMatchObject({
+      ...{ apiVersion: 'autoscaling/v1', kind: 'Scale', metadata: { name: 'web', namespace: 'default' } },
+      ...{ spec: { replicas: 2 }, status: { replicas: 0, selector: 'app=web' } },
+    })
+    const scaled = await merge(`${path}/scale?fieldManager=autoscaler`, { spec: { replicas: 4 } })
     expect(scaled.body).toMatchObject({ kind: 'Scale', spec: { replicas: 4 }, status: { selector: 'app=web' } })
-    expect((await call('GET', `${apps}/deployments/web`)).body.spec.replicas).toBe(4)
+    const replicas = async () => (await call('GET', path)).body.spec.replicas
+    expect(await replicas()).toBe(4)
+    const { managedFields } = (await call('GET', path)).body.metadata
+    expect(managedFields).toContainEqual(
+      expect.objectContaining({
+        ...{ manager: 'autoscaler', operation: 'Update', apiVersion: 'apps/v1', subresource: 'scale' },
+        fieldsV1: { 'f:spec': { 'f:replicas': {} } },
+      }),
+    )
+
+    expect((await apply(`${apps}/deployments`, deployment())).status).toBe(200)
+    expect(await replicas()).toBe(4)
+    const refused = await apply(`${apps}/deployments`, deployment({ replicas: 1 }))
+    expect(refused).toMatchObject({
+      status: 409,
+      body: {
+        message:
+          'Apply failed with 1 conflict: conflict with "autoscaler" with subresource "scale" using apps/v1: .spec.replicas',
+      },
+    })
+    expect(await replicas()).toBe(4)
+    await merge(`${path}/scale`, { spec: { replicas: 1 } })
+    expect(await replicas()).toBe(1)
+  })
+
+  test('a scale is written by those who may write deployments/scale, on the version they read, and not below zero', async () => {
+    await apply(`${apps}/deployments`, deployment())
+    const path = `${apps}/deployments/web/scale`
+    const token = server.tokens.add({
+      name: 'scaler',
+      rules: [{ apiGroups: ['apps'], resources: ['deployments/scale'], verbs: ['get', 'patch'] }],
+    })
+    expect((await call('GET', path, { token })).status).toBe(200)
+    expect((await call('GET', `${apps}/deployments/web`, { token })).status).toBe(403)
+    const type = 'application/merge-patch+json'
+    expect((await call('PATCH', path, { token, type, body: { spec: { replicas: 3 } } })).status).toBe(200)
+    const { body: read } = await call('GET', path)
+    expect((await call('PUT', path, { token, body: read })).status).toBe(403)
+    expect((await call('PUT', path, { body: { ...read, spec: { replicas: 5 } } })).body.spec).toEqual({ replicas: 5 })
+    expect((await call('PUT', path, { body: { ...read, spec: { replicas: 6 } } })).status).toBe(409)
+    const json = 'application/json-patch+json'
+    const operation = { op: 'replace', path: '/spec/replicas', value: 7 }
+    expect((await call('PATCH', path, { type: json, body: [operation] })).body.spec).toEqual({ replicas: 7 })
+    expect(await merge(path, { spec: { replicas: -1 } })).toMatchObject({
+      status: 422,
+      body: { message: expect.stringContaining('spec.replicas: Invalid value: -1') },
+    })
   })
 })
 

@@ -6,6 +6,7 @@ export interface Connection {
   server: string
   ca: string
   token: string
+  userAgent?: string
 }
 export interface KubeWatchEvent {
   type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
@@ -15,10 +16,16 @@ export interface KubeWatchEvent {
 /** An answer of the API server that is not a success. */
 export class KubeError extends Error {
   readonly status: number
-  constructor(status: number, message: string) {
+  /** What came back. */
+  readonly body: string
+  /** The message of the Status, when it was one. */
+  readonly detail: string | undefined
+  constructor(status: number, message: string, body = '', detail?: string) {
     super(message)
     this.name = 'KubeError'
     this.status = status
+    this.body = body
+    this.detail = detail
   }
 }
 
@@ -76,8 +83,8 @@ export class KubeClient {
   }
 
   /** Writes the object as it is; a `resourceVersion` that is not the live one is a conflict (409). */
-  replace(object: KubeObject, subresource?: 'status'): Promise<KubeObject> {
-    return this.#json('PUT', `${objectPath(object)}${subresource ? `/${subresource}` : ''}`, object)
+  replace(object: KubeObject, subresource?: 'status', path = objectPath(object)): Promise<KubeObject> {
+    return this.#json('PUT', `${path}${subresource ? `/${subresource}` : ''}`, object)
   }
 
   /** Server-side apply; `subresource: 'status'` writes only the status. */
@@ -114,9 +121,10 @@ export class KubeClient {
     body?: { type: string; text: string },
     signal?: AbortSignal,
   ): Promise<IncomingMessage> {
-    const { server, token } = this.#connection
+    const { server, token, userAgent } = this.#connection
     const headers = {
       ...{ authorization: `Bearer ${token}`, accept: 'application/json' },
+      ...(userAgent ? { 'user-agent': userAgent } : {}),
       ...(body ? { 'content-type': body.type, 'content-length': String(Buffer.byteLength(body.text)) } : {}),
     }
     const options: RequestOptions = { method, headers, agent: this.#agent, ...(signal ? { signal } : {}) }
@@ -126,13 +134,13 @@ export class KubeClient {
     const status = response.statusCode ?? 0
     if (status < 300) return response
     const text = await textOf(response)
-    let message = text
+    let detail: string | undefined
     try {
-      message = (JSON.parse(text) as { message?: string }).message ?? text
+      detail = (JSON.parse(text) as { message?: string }).message
     } catch {
       // Not a Status: the text itself has to do.
     }
-    throw new KubeError(status, `${method} ${path}: ${status} ${message.slice(0, 500)}`)
+    throw new KubeError(status, `${method} ${path}: ${status} ${(detail ?? text).slice(0, 500)}`, text, detail)
   }
 }
 

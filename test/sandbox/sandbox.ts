@@ -16,6 +16,7 @@ import { startApiServiceController } from './controllers/apiservices.ts'
 import { Cluster } from './controllers/cluster.ts'
 import { startDeploymentController } from './controllers/deployment.ts'
 import { startEndpointsController } from './controllers/endpoints.ts'
+import { hpaRules, startHpaController } from './controllers/hpa.ts'
 import { startJobController } from './controllers/job.ts'
 import { startNamespaceController } from './controllers/namespaces.ts'
 import type { Pod } from './controllers/objects.ts'
@@ -67,6 +68,11 @@ export interface SandboxOptions {
   workDir?: string
   /** Probe periods and back-offs are divided by it. Default 1. */
   speed?: number
+  /**
+   * Between two syncs of a HorizontalPodAutoscaler, in milliseconds. Default 15000 / speed. Its own windows and periods
+   * (`stabilizationWindowSeconds`, `periodSeconds`) are whole seconds of the API and NOT divided by `speed`.
+   */
+  hpaSyncMs?: number
   /** Folders on the containers' PATH before the doubles. */
   containerPath?: readonly string[]
   /** More variables for every container. */
@@ -191,6 +197,14 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     uid => void rm(claimFolder(workDir, uid), { recursive: true, force: true }),
   )
 
+  const autoscaler = new KubeClient({
+    server: api.url,
+    ca: api.caPem,
+    token: api.tokens.add({ name: 'system:serviceaccount:kube-system:horizontal-pod-autoscaler', rules: hpaRules }),
+    userAgent: 'kube-controller-manager/sandbox',
+  })
+  startHpaController(cluster, autoscaler, options.hpaSyncMs ?? 15_000 / speed)
+
   const istiod = new KubeClient({
     server: api.url,
     ca: api.caPem,
@@ -205,6 +219,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     istiod.close()
     await agent.close()
     cluster.close()
+    autoscaler.close()
     await network.closeAll()
     addresses.close()
     await api.close()

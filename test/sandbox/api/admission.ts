@@ -1,11 +1,9 @@
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError } from '../runtime.ts'
+import { autoscalerProblems, defaultAutoscaler, type Problem } from './autoscaling.ts'
+import { type Dict, dict, dicts } from './dict.ts'
 import { detailsOf, type ResourceKind } from './kinds.ts'
 import { same } from './same.ts'
-
-export type Dict = Record<string, unknown>
-export const dict = (value: unknown): Dict => (typeof value === 'object' && value !== null ? (value as Dict) : {})
-const dicts = (value: unknown): Dict[] => (Array.isArray(value) ? value.map(dict) : [])
 
 const fill = (target: Dict, defaults: Dict): void => {
   for (const [key, value] of Object.entries(defaults)) target[key] ??= structuredClone(value)
@@ -70,7 +68,7 @@ export function applyDefaults(kind: ResourceKind, object: KubeObject, around: Su
       defaultJob(object, spec, isNew)
       break
     case 'horizontalpodautoscalers.autoscaling':
-      fill(spec, { minReplicas: 1 })
+      defaultAutoscaler(spec)
       break
     case 'apiservices.apiregistration.k8s.io':
       if (spec.service !== undefined) fill(dict(spec.service), { port: 443 })
@@ -136,10 +134,15 @@ function defaultJob(object: KubeObject, spec: Dict, isNew: boolean): void {
   defaultPodSpec(template)
 }
 
-const invalid = (kind: ResourceKind, name: string, field: string, message: string, reason = 'FieldValueInvalid') => {
+const invalid = (kind: ResourceKind, name: string, ...problem: Problem) => refusal(kind, name, [problem])
+
+function refusal(kind: ResourceKind, name: string, problems: readonly Problem[]): ApiStatusError {
   const subject = kind.group === '' ? kind.kind : `${kind.kind}.${kind.group}`
-  const details = { ...detailsOf(kind, name), kind: kind.kind, causes: [{ reason, message, field }] }
-  return new ApiStatusError(422, `${subject} "${name}" is invalid: ${field}: ${message}`, 'Invalid', details)
+  const causes = problems.map(([field, message, reason = 'FieldValueInvalid']) => ({ reason, message, field }))
+  const texts = causes.map(c => `${c.field}: ${c.message}`)
+  const text = texts.length === 1 ? texts[0] : `[${texts.join(', ')}]`
+  const details = { ...detailsOf(kind, name), kind: kind.kind, causes }
+  return new ApiStatusError(422, `${subject} "${name}" is invalid: ${text}`, 'Invalid', details)
 }
 
 /** Refuses what a real server refuses in the kinds we use. */
@@ -158,6 +161,10 @@ export function validate(kind: ResourceKind, object: KubeObject): void {
   }
   if (kind.id === 'leases.coordination.k8s.io') validateLease(kind, name, spec)
   if (kind.id === 'apiservices.apiregistration.k8s.io') validateApiService(kind, name, spec)
+  if (kind.id === 'horizontalpodautoscalers.autoscaling') {
+    const problems = autoscalerProblems(spec)
+    if (problems.length > 0) throw refusal(kind, name, problems)
+  }
   const isPod = kind.id === 'pods'
   if (isPod || spec.template !== undefined) {
     const podSpec = isPod ? spec : dict(template.spec)

@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError, type StatusCause } from '../runtime.ts'
-import { type Dict, dict } from './admission.ts'
+import { type Dict, dict } from './dict.ts'
 import {
   differs,
   dotted,

@@ -1,5 +1,5 @@
 import type { KubeObject } from '../../../src/stack/kube.ts'
-import { dict } from './admission.ts'
+import { dict } from './dict.ts'
 import type { Store } from './store.ts'
 
 /**

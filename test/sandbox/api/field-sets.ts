@@ -1,5 +1,5 @@
 import { ApiStatusError } from '../runtime.ts'
-import { type Dict, dict } from './admission.ts'
+import { type Dict, dict } from './dict.ts'
 import type { ResourceKind } from './kinds.ts'
 import { same } from './same.ts'
 import { typedObjectError } from './schema.ts'

@@ -1,5 +1,5 @@
 import { ApiStatusError } from '../runtime.ts'
-import { type Dict, dict } from './admission.ts'
+import { type Dict, dict } from './dict.ts'
 
 /** RFC 7386: maps merge, null removes, all else replaces. */
 export function mergePatch(target: unknown, patch: unknown): unknown {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { ApiStatusError } from '../runtime.ts'
-import { dict } from './admission.ts'
 import type { Target } from './decode.ts'
+import { dict } from './dict.ts'
 import { notFound } from './kinds.ts'
 import { relay, type Upstream } from './relay.ts'
 import type { Store } from './store.ts'

@@ -2,10 +2,10 @@ import type { ServerResponse } from 'node:http'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError } from '../runtime.ts'
 import { type Attributes, authorize } from './access.ts'
-import { type Dict, dict } from './admission.ts'
 import { type ApiRequest, decode, decodeApply, deleteOptions, parseBody, patched, type Target } from './decode.ts'
+import { type Dict, dict } from './dict.ts'
 import { detailsOf, groupVersion, notFound, type Registry, type ResourceKind } from './kinds.ts'
-import { mergePatch } from './patches.ts'
+import { jsonPatch, mergePatch } from './patches.ts'
 import { selectorOf } from './selectors.ts'
 import type { Store, WriteOptions } from './store.ts'
 
@@ -172,7 +172,10 @@ function scale(store: Store, { kind, namespace, name }: Target, request: ApiRequ
     const labels = Object.entries(dict(dict(spec.selector).matchLabels))
     return {
       ...{ kind: 'Scale', apiVersion: 'autoscaling/v1' },
-      metadata: { name, namespace, uid: o.metadata.uid, resourceVersion: o.metadata.resourceVersion },
+      metadata: {
+        ...{ name, namespace, uid: o.metadata.uid, resourceVersion: o.metadata.resourceVersion },
+        creationTimestamp: o.metadata.creationTimestamp,
+      },
       spec: { replicas: spec.replicas },
       status: { replicas: dict(o.status).replicas ?? 0, selector: labels.map(([k, v]) => `${k}=${v}`).join(',') },
     }
@@ -180,10 +183,19 @@ function scale(store: Store, { kind, namespace, name }: Target, request: ApiRequ
   const live = store.get(kind.id, namespace, name)
   if (!live) throw notFound(kind, name)
   if (request.method === 'GET') return view(live)
-  const wanted = request.method === 'PUT' ? parseBody(request) : dict(mergePatch(view(live), parseBody(request)))
-  const replicas = Number(dict(wanted.spec).replicas)
-  if (!Number.isInteger(replicas) || replicas < 0)
-    throw new ApiStatusError(422, `Scale.autoscaling "${name}" is invalid: spec.replicas`)
+  const old = view(live)
+  const body = parseBody(request)
+  const wanted =
+    request.method === 'PUT'
+      ? body
+      : request.contentType === 'application/json-patch+json'
+        ? jsonPatch(old, body as never)
+        : dict(mergePatch(old, body))
+  const replicas = Number(dict(wanted.spec).replicas ?? 0)
+  if (!Number.isInteger(replicas) || replicas < 0) {
+    const text = `Invalid value: ${replicas}: must be greater than or equal to 0`
+    throw new ApiStatusError(422, `Scale.autoscaling "${name}" is invalid: spec.replicas: ${text}`)
+  }
   const { resourceVersion } = dict(wanted.metadata) as { resourceVersion?: string }
   if (resourceVersion) live.metadata.resourceVersion = resourceVersion
   live.spec = { ...dict(live.spec), replicas }

@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import { WebSocketServer } from 'ws'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError, type PodRuntime } from '../runtime.ts'
-import { dict } from './admission.ts'
+import { dict } from './dict.ts'
 
 const protocols = ['v5.channel.k8s.io', 'v4.channel.k8s.io']
 /** More than this unsent on one connection, and the process behind it has to wait. */

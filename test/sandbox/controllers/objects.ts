@@ -191,12 +191,16 @@ export function withCondition(conditions: readonly Condition[] | undefined, next
 }
 
 const units: Readonly<Record<string, number>> = {
+  n: 1e-9,
+  u: 1e-6,
   m: 1e-3,
   '': 1,
   k: 1e3,
   M: 1e6,
   G: 1e9,
   T: 1e12,
+  P: 1e15,
+  E: 1e18,
   Ki: 2 ** 10,
   Mi: 2 ** 20,
   Gi: 2 ** 30,
@@ -205,7 +209,7 @@ const units: Readonly<Record<string, number>> = {
 }
 /** A Kubernetes quantity (`500m`, `64Gi`, `1Ti`) as a number of cores, bytes or devices. */
 export function quantity(text: string | number | undefined): number {
-  const match = /^(\d+(?:\.\d+)?)([A-Za-z]*)$/.exec(String(text ?? '0'))
+  const match = /^([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)([A-Za-z]*)$/.exec(String(text ?? '0'))
   const unit = units[match?.[2] ?? '']
   if (!match || unit === undefined) throw new Error(`not a quantity: ${text}`)
   return Number(match[1]) * unit
