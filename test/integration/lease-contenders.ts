@@ -159,7 +159,9 @@ export class Contest {
     const skew = this.#between(-600_000, 600_000)
     const yaml = this.#server.kubeconfig({ token: this.#server.tokens.add({ name: user }) })
     const config = loadKubeconfig({ kind: 'content', yaml }, undefined, {})
-    const api = new Api(config, silentLog, { firstDelayMs: 30, clock: () => Date.now() + skew })
+    const note = (line: string) => oracle.note(`  ${who}: ${line.replaceAll(/\S*contest-\S*/g, '')}`)
+    const log = { ...silentLog, info: note, warning: note, debug: note }
+    const api = new Api(config, log, { firstDelayMs: 30, clock: () => Date.now() + skew })
     const chance = (p: number) => !sound && this.#chance(p)
     const life = new AbortController()
     let held: HeldLease | undefined
@@ -182,7 +184,7 @@ export class Contest {
     const timers: NodeJS.Timeout[] = []
     const common = {
       ...{ holder, durationSeconds: this.#durationSeconds, renewEveryMs: this.#durationSeconds * 200 },
-      ...{ timing, signal: life.signal, log: silentLog },
+      ...{ timing, signal: life.signal, log },
     }
     /** Time passes; what happens to the process in it is up to chance. */
     const work = async (ms: number, signal: AbortSignal): Promise<void> => {
@@ -232,11 +234,14 @@ export class Contest {
         const from = performance.now()
         await held.keep(seconds)
         oracle.note(`${who} keeps it for ${seconds} s`)
-        const lapsed = setTimeout(() => oracle.leave(who, 'kept no longer'), from + seconds * 1000 - performance.now())
+        const lapsed = setTimeout(
+          () => oracle.leave(who, 'kept no longer'),
+          Math.max(0, from + seconds * 1000 - performance.now()),
+        )
         timers.push(lapsed)
         if (chance(0.3)) {
           // Nobody comes back for it: its stack is for the next one to clear.
-          await pause(from + seconds * 1000 - performance.now() + 20)
+          await pause(Math.max(0, from + seconds * 1000 - performance.now()) + 20)
           return 'killed'
         }
         await pause(this.#between(0, 1500), life.signal)
