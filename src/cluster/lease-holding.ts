@@ -4,14 +4,8 @@ import type { KubeObject } from '../stack/kube.ts'
 import { type LeaseRecord, leaseObject, maxDurationSeconds, readRecord } from '../stack/lease-record.ts'
 import { type Api, pause } from './api.ts'
 import { ApiError, explainApiError, isConflict, isNotFound, isTransient } from './api-error.ts'
+import { type LeaseRef, leaseName } from './lease-locked.ts'
 import { get, remove, replace } from './objects.ts'
-
-/** The Lease that a lock is: one object, and the labels that it is made with. */
-export interface LeaseRef {
-  readonly namespace: string
-  readonly name: string
-  readonly labels: Readonly<Record<string, string>>
-}
 
 export interface HeldLease {
   /** Aborts when somebody else may own the Lease: whoever holds this stops touching the stack at once. */
@@ -31,7 +25,6 @@ export interface HeldLease {
 const unusedPart = 0.1
 const firstRetryMs = 100
 
-export const leaseName = (ref: LeaseRef): string => `Lease ${ref.name} in namespace ${ref.namespace}`
 /** What repeating can mend: somebody was faster, the answer is missing, the server is busy. */
 export const mayPass = (error: unknown): boolean =>
   isConflict(error) ||

@@ -1,4 +1,4 @@
-import { UserError } from '../errors.ts'
+import type { UserError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { KubeObject } from '../stack/kube.ts'
 import { nextStep, type QueueTiming, type Step, withTicket } from '../stack/lease-queue.ts'
@@ -10,10 +10,12 @@ import {
   leaseObject,
   readRecord,
   type Ticket,
+  withQueue,
 } from '../stack/lease-record.ts'
 import { type Api, pause } from './api.ts'
-import { explainApiError, isNotFound } from './api-error.ts'
-import { type LeaseRef, leaseName, mayPass, writeTimeoutMs } from './lease-holding.ts'
+import { explainApiError, isConflict, isNotFound } from './api-error.ts'
+import { mayPass, writeTimeoutMs } from './lease-holding.ts'
+import { heldSince, type LeaseRef, leaseName, locked } from './lease-locked.ts'
 import { create, get, replace } from './objects.ts'
 import { Observer } from './observer.ts'
 
@@ -49,29 +51,11 @@ export async function claimLease(api: Api, ref: LeaseRef, options: WaitOptions):
   }
 }
 
-/** The failure of everybody who wants a Lease that somebody else has: names the holder, since when, until when. */
-export function locked(ref: LeaseRef, record: LeaseRecord | undefined, why: string): UserError {
-  const { holder } = record ?? {}
-  if (holder === undefined)
-    return new UserError('LOCKED', `${leaseName(ref)} is held by nobody.`, { why, next: 'Run again.' })
-  return new UserError('LOCKED', `${leaseName(ref)} is held by ${holder}${times(record)}.`, {
-    why,
-    next: 'Run again after that, or end that run and remove its stack with mode: teardown.',
-  })
+/** The same object before a change that is known already: a watch may be slower than the answer to an own write. */
+function isOlder(seen: KubeObject | undefined, known: KubeObject | undefined): boolean {
+  if (seen === undefined || seen.metadata.uid !== known?.metadata.uid) return false
+  return Number(seen.metadata.resourceVersion) < Number(known?.metadata.resourceVersion)
 }
-
-/** ` since ..., planned until ...`; without a plan, until when it lasts if nobody renews it. */
-function times(record: LeaseRecord | undefined): string {
-  const { acquiredMs, plannedEnd, renewedMs, durationSeconds = 0, running } = record ?? {}
-  const since = acquiredMs === undefined ? '' : ` since ${time(acquiredMs)}`
-  if (plannedEnd !== undefined) return `${since}, planned until ${time(plannedEnd * 1000)}`
-  if (running || renewedMs === undefined) return since
-  return `${since}, until ${time(renewedMs + durationSeconds * 1000)}`
-}
-
-/** Hostile times are bounded when they are read, but may still be beyond what a date can show. */
-const time = (ms: number): string =>
-  Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z') : 'an unknown time'
 
 class Waiting {
   readonly #api: Api
@@ -110,7 +94,9 @@ class Waiting {
       const situation = { record: this.#record, tickets: this.#tickets, me: holder, nowMs, sinceMs: this.#sinceMs }
       const step = nextStep(situation, this.#options.timing)
       if (step.kind === 'take' || step.kind === 'create') {
-        const taken = await this.#write(record => claimed(record, this.#options, this.#api.serverNow()))
+        const before = this.#record ?? { ...emptyRecord, tickets: this.#tickets }
+        const record = claimed(before, this.#options, nowMs)
+        const taken = await this.#write(leaseObject(record, this.#ref, this.#live))
         if (taken) return taken
         if (this.#api.serverNow() >= this.#deadlineMs)
           throw this.#locked('The API server did not let this step take it.')
@@ -120,7 +106,7 @@ class Waiting {
       if (nowMs >= this.#deadlineMs) throw this.#locked(`Waited ${Math.round((nowMs - this.#at) / 1000)} s for it.`)
       this.#say(step)
       if (step.kind === 'wait') await this.#pause(Math.min(step.untilMs, this.#deadlineMs) - nowMs)
-      else await this.#refreshTicket()
+      else if (this.#live) await this.#refreshTicket(this.#live, this.#at, nowMs)
     }
   }
 
@@ -132,9 +118,8 @@ class Waiting {
     try {
       const live = await get(this.#api, 'Lease', this.#ref.namespace, this.#ref.name, signal)
       if (live === undefined) return
-      const record = readRecord(live)
-      const tickets = record.tickets.filter(ticket => !mine(ticket))
-      await replace(this.#api, leaseObject({ ...record, tickets }, this.#ref, live), signal)
+      const tickets = readRecord(live).tickets.filter(ticket => !mine(ticket))
+      await replace(this.#api, withQueue(live, tickets), signal)
     } catch (error) {
       this.#options.log.debug(`the ticket stays in ${leaseName(this.#ref)}: ${(error as Error).message}`)
     }
@@ -168,13 +153,12 @@ class Waiting {
     }
   }
 
-  /** Writes the Lease from the last view of it. Undefined when that did not work and it was read again. */
-  async #write(change: (record: LeaseRecord) => LeaseRecord): Promise<Claimed | undefined> {
+  /** Writes a change of the last view of the Lease. Undefined when that did not work and it was read again. */
+  async #write(object: KubeObject): Promise<Claimed | undefined> {
     const { signal, durationSeconds } = this.#options
     const timeout = AbortSignal.any([signal, AbortSignal.timeout(writeTimeoutMs(durationSeconds))])
+    let retryMs = this.#retryMs
     const sentAt = performance.now()
-    const record = change(this.#record ?? { ...emptyRecord, tickets: this.#tickets })
-    const object = leaseObject(record, this.#ref, this.#live)
     try {
       const live = await (this.#live ? replace(this.#api, object, timeout) : create(this.#api, object, timeout))
       this.#see(live)
@@ -183,22 +167,20 @@ class Waiting {
     } catch (error) {
       signal.throwIfAborted()
       const gone = isNotFound(error)
+      // A conflict means that somebody else got on: no reason to become slower.
+      if (isConflict(error)) retryMs = firstRetryMs
+      else this.#retryMs = Math.min(this.#retryMs * 2, slowestRetryMs)
       if (!mayPass(error) || (gone && !this.#live)) throw explainApiError(error, `taking ${leaseName(this.#ref)}`)
       this.#options.log.debug(`${leaseName(this.#ref)}: ${(error as Error).message}; reading it again`)
     }
-    await pause(this.#retryMs * (0.5 + Math.random() / 2), signal)
-    this.#retryMs = Math.min(this.#retryMs * 2, slowestRetryMs)
+    await pause(retryMs * (0.5 + Math.random() / 2), signal)
     await this.#read()
     return undefined
   }
 
-  async #refreshTicket(): Promise<void> {
+  async #refreshTicket(live: KubeObject, at: number, seen: number): Promise<void> {
     const { holder, timing } = this.#options
-    const at = this.#at ?? 0
-    await this.#write(record => ({
-      ...record,
-      tickets: withTicket(record.tickets, { holder, at, seen: this.#api.serverNow() }, timing.ticketMs),
-    }))
+    await this.#write(withQueue(live, withTicket(this.#tickets, { holder, at, seen }, timing.ticketMs)))
   }
 
   /** Until the Lease changes, told by a watch on its name, or the time has come to look at the clock again. */
@@ -222,9 +204,10 @@ class Waiting {
     } finally {
       clearTimeout(timer)
     }
+    // Without news, and before its first list, the watch knows less than the last answer did.
+    const seen = observer.view.get('Lease', this.#ref.name)
+    if (this.#changed && this.#synced && !isOlder(seen, this.#live)) this.#see(seen)
     this.#changed = false
-    // Before its first list the watch has no object, which must not be read as "there is none".
-    if (this.#synced) this.#see(observer.view.get('Lease', this.#ref.name))
   }
 
   #observe(): Observer {
@@ -265,7 +248,7 @@ class Waiting {
     const who =
       this.#record?.holder === undefined
         ? 'free, others are first'
-        : `held by ${this.#record.holder}${times(this.#record)}`
+        : `held by ${this.#record.holder}${heldSince(this.#record)}`
     const line = `waiting for ${leaseName(this.#ref)}: ${who}; place ${place + 1} of ${waiting} in the queue`
     if (line !== this.#said) this.#options.log.info(line)
     this.#said = line

@@ -10,11 +10,13 @@ import {
 } from '../stack/lease-record.ts'
 import { type Api, pause } from './api.ts'
 import { explainApiError } from './api-error.ts'
-import { type HeldLease, Holding, type LeaseRef, leaseName, mayPass, writeTimeoutMs } from './lease-holding.ts'
-import { claimLease, locked } from './lease-wait.ts'
+import { type HeldLease, Holding, mayPass, writeTimeoutMs } from './lease-holding.ts'
+import { type LeaseRef, leaseName, locked } from './lease-locked.ts'
+import { claimLease } from './lease-wait.ts'
 import { get, replace } from './objects.ts'
 
-export type { HeldLease, LeaseRef } from './lease-holding.ts'
+export type { HeldLease } from './lease-holding.ts'
+export type { LeaseRef } from './lease-locked.ts'
 
 export interface ResumeOptions {
   /** Who this is, the same for all attempts and steps: `owner/repo/123/wva`. At most 300 printable characters. */

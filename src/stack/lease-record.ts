@@ -177,6 +177,13 @@ export function leaseObject(
   }
 }
 
+/** The Lease with another queue: a waiter changes nothing else in what is somebody else's. */
+export function withQueue(live: KubeObject, tickets: readonly Ticket[]): KubeObject {
+  const { [annotation.tickets]: _before, ...rest } = live.metadata.annotations ?? {}
+  const queue: Record<string, string> = tickets.length === 0 ? {} : { [annotation.tickets]: JSON.stringify(tickets) }
+  return { ...live, metadata: { ...live.metadata, annotations: { ...rest, ...queue } } }
+}
+
 /**
  * From when on (ms, server's clock) others may take the Lease. A renewal cannot be later than the moment it was first seen,
  * so a time from the future holds nobody up for ever; one that cannot be read has passed.

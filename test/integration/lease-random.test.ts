@@ -2,7 +2,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import { type ApiServer, startApiServer } from '../sandbox/api/server.ts'
 import { Contest, emptyTally } from './lease-contenders.ts'
 
-/** `LEASE_SEEDS=1-300` or `LEASE_SEEDS=7,9` runs others. A seed fixes what happens, not how the requests interleave. */
+/**
+ * `LEASE_SEEDS=1-300` or `LEASE_SEEDS=7,9` runs others, `LEASE_SHOW=1` prints what happened. A seed fixes what is drawn, not
+ * how the requests interleave.
+ */
 const seeds = seedsOf(process.env.LEASE_SEEDS ?? '1-24')
 /** Contests at once. They wait most of the time. */
 const width = Number(process.env.LEASE_WIDTH ?? 24)
@@ -34,6 +37,7 @@ test('whatever is killed, cut off or late, no two own the lease at once, no stac
   const worker = async () => {
     for (let seed = queue.shift(); seed !== undefined; seed = queue.shift()) {
       const { violations, history } = await new Contest(server, seed, tally).run()
+      if (process.env.LEASE_SHOW) process.stdout.write(`${history.join('\n')}\n`)
       if (violations.length > 0) wrong.push(`seed ${seed}: ${violations.join('; ')}\n  ${history.join('\n  ')}`)
     }
   }

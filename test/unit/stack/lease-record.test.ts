@@ -9,6 +9,7 @@ import {
   type LeaseRecord,
   leaseObject,
   readRecord,
+  withQueue,
 } from '../../../src/stack/lease-record.ts'
 
 const place = { name: 'lock', namespace: 'ns', labels: { 'llm-d.ai/bench-stack': 's' } }
@@ -90,6 +91,14 @@ describe('a Lease', () => {
     const { holder } = readRecord(object)
     expect(holder).toBe('me? ')
     expect(isLeaseText(holder)).toBe(false)
+  })
+  test('a waiter changes the queue in it and nothing else, be it readable or not', () => {
+    const live = leaseObject({ ...full, holder: 'me\u0007' }, place)
+    live.metadata.annotations!.theirs = 'y'
+    const queued = withQueue(live, [{ holder: 'z', at: 3, seen: 4 }])
+    expect(readRecord(queued).tickets).toEqual([{ holder: 'z', at: 3, seen: 4 }])
+    expect(withQueue(queued, full.tickets)).toEqual(live)
+    expect(withQueue(live, []).metadata.annotations).not.toHaveProperty(['llm-d.ai/bench-lease-tickets'])
   })
   test('lists in annotations are cut, and hold one ticket per waiter', () => {
     const ticket = (i: number) => ({ holder: `w${i % 40}`, at: i, seen: i })
