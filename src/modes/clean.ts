@@ -3,10 +3,14 @@ import { waitUntilGone } from '../cluster/gone.ts'
 import { get, list, mergePatch, remove } from '../cluster/objects.ts'
 import { goneTimeoutMs, removeStack } from '../cluster/remove.ts'
 import type { Kind } from '../cluster/resources.ts'
+import { UserError } from '../errors.ts'
 import type { Inputs } from '../inputs.ts'
 import { type Inventory, keepAnnotation } from '../stack/inventory.ts'
-import { dropLocks } from './lock.ts'
+import { actingFor, ofStack } from './identity.ts'
+import { dropLocks, keepLocks, keptSeconds, type Locks, resumeLocks } from './lock.ts'
+import { withScalers } from './run-scaling.ts'
 import { findInventory, type Session } from './session.ts'
+import { restoreScalers } from './settle.ts'
 
 /**
  * Removes the stack that this standup made, unless a teardown step already did, somebody else stands there now, or a
@@ -79,4 +83,34 @@ export async function removeHarness(api: Api, session: Session<Inputs>): Promise
   await Promise.all(objects.map(o => remove(api, o, { graceSeconds: 1, signal })))
   await Promise.all(objects.filter(o => o.kind === 'Pod').map(o => waitUntilGone(api, o, signal, log)))
   log.info(`post: removed ${objects.length} harness object(s) of run ${session.runId}`)
+  await leaveInOrder(api, session)
+}
+
+/** Until then post tries to bring the scalers back: the post step of standup needs the rest of the five minutes. */
+const restoreBudgetMs = 2 * 60_000
+
+/**
+ * A stack that outlives its job keeps its Lease, and gets back the scalers that a cut reset had removed. One with
+ * `lifetime: job` is removed in a moment by the post step of its standup; nothing is repaired for that.
+ */
+async function leaveInOrder(api: Api, session: Session<Inputs>): Promise<void> {
+  const { log } = session
+  const found = await findInventory(api, session.inputs.namespace.model, session.signal)
+  if (found === undefined || found.inventory.lifetime === 'job') return
+  const stack = found.inventory
+  const owner = actingFor(ofStack(session, stack), stack).session
+  let locks: Locks | undefined
+  try {
+    // The step that was killed is still running, as far as its Lease tells.
+    locks = await resumeLocks(api, stack, owner)
+    const signal = AbortSignal.any([session.signal, locks.lost, AbortSignal.timeout(restoreBudgetMs)])
+    const restored = await withScalers(api, stack, { log, signal }, restoreScalers)
+    if (restored) log.info('post: HPA and VariantAutoscaling are back')
+  } catch (error) {
+    log.warning(
+      `post: the scalers were not brought back (${error instanceof UserError ? `${error.failure.what} ${error.failure.why}` : (error as Error).message}); the next run does it`,
+    )
+  } finally {
+    if (locks !== undefined) await keepLocks(locks, keptSeconds(stack, Date.now()), log)
+  }
 }

@@ -30,7 +30,7 @@ export interface RunScaling {
 }
 
 /** What the steps on the scalers need, from what standup left. Undefined for a leg without WVA. */
-export function scalersOf(
+function scalersOf(
   api: Api,
   stack: Inventory,
   observer: Observer,
@@ -39,6 +39,24 @@ export function scalersOf(
   const { autoscaling } = stack
   if (autoscaling === undefined) return undefined
   return { api, target: { ...stack, autoscaling }, observer, gateMs, signal: session.signal, log: session.log }
+}
+
+/** Does one thing with the scalers of a stack; nothing, and undefined, for a leg without WVA. */
+export async function withScalers<T>(
+  api: Api,
+  stack: Inventory,
+  session: Pick<Session<unknown>, 'log' | 'signal'>,
+  work: (scalers: Scalers) => Promise<T>,
+): Promise<T | undefined> {
+  const observer = new Observer(api, stack.namespace, session.log, session.signal)
+  const scalers = scalersOf(api, stack, observer, session)
+  if (scalers === undefined) return undefined
+  try {
+    await watchScalers(observer, stack.stack)
+    return await work(scalers)
+  } finally {
+    await observer.close()
+  }
 }
 
 /**
@@ -76,10 +94,10 @@ export async function openScaling(
       untouched = false
       if (inputs.settle.kind === 'wait') {
         await restoreScalers(scalers)
-        return waitForStart(scalers, { ms: inputs.settle.ms, reconcileMs, now: Date.now })
+        return waitForStart(scalers, { ms: inputs.settle.ms, reconcileMs, now: () => api.serverNow() })
       }
       if (wasUntouched) {
-        const verdict = await atStart(scalers, reconcileMs, Date.now())
+        const verdict = await atStart(scalers, reconcileMs, api.serverNow())
         if (verdict.state === 'ready') return { how: 'proven', seconds: 0, tries: 0 }
         log.info(`not at the start state: ${verdict.why}`)
       }

@@ -28,7 +28,7 @@ export async function startScaling(
     const scalers: Scalers = { api, target, observer, gateMs: inputs.timeouts.gatesMs, signal: scope, log }
     if (!fresh) {
       const interval = await reconcileInterval(api, target.autoscaling.controllerNamespace, signal)
-      const verdict = await atStart(scalers, interval, Date.now())
+      const verdict = await atStart(scalers, interval, api.serverNow())
       if (verdict.state === 'ready') {
         log.info('the stack stands at its start state already, and the chain works')
         return
