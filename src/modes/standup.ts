@@ -15,7 +15,7 @@ import { keepLocks, keptSeconds, type Locks, takeLocks } from './lock.ts'
 import { baseOutputs, withInventory, writePlan } from './plan.ts'
 import { standupPreflight } from './preflight.ts'
 import { ensureNamespaces, makeRoom } from './room.ts'
-import { type Outcome, openCluster, type Session, Timings } from './session.ts'
+import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { smokeTest } from './smoke.ts'
 import { waitForStack } from './stack-ready.ts'
 import { markKept, releaseGpus, saveServerLogs, takeBackIntoUse } from './standup-end.ts'
@@ -159,8 +159,20 @@ async function afterFailure(
   if (signal.aborted) {
     if (inputs.lifetime === 'job') await releaseGpus(api, spec, log)
   } else {
+    if (await nothingStands(api, spec, signal)) {
+      // From a terminal no post step comes that would free the namespace for the next call, which has another id.
+      await locks.release().catch(error => log.debug(`the Lease was not released: ${(error as Error).message}`))
+      return
+    }
     await saveServerLogs(api, spec, session).catch(() => undefined)
     if (inputs.keepOnFailure !== 'none') kept = await markKept(api, spec.namespace, inputs.keepOnFailure, log)
   }
   await keepLocks(locks, keptFor(kept ? { ...inputs, lifetime: 'ttl' } : inputs), log)
 }
+
+/** Refused before the first object: without an inventory there is nothing to hold a Lease for. */
+const nothingStands = (api: Api, spec: StackSpec, signal: AbortSignal): Promise<boolean> =>
+  findInventory(api, spec.namespace, signal).then(
+    found => found === undefined,
+    () => false,
+  )

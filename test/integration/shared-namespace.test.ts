@@ -64,7 +64,24 @@ test('two legs of one matrix in one namespace take turns by themselves, and neit
   )
 }, 120_000)
 
+test('a leg without WVA is refused where an HPA scales its Deployment', async () => {
+  const hpa = world.sandbox.api.store.list('horizontalpodautoscalers.autoscaling', namespace)[0]!
+  expect((await teardown((await open<TeardownInputs>('teardown', 'wva')).session)).failure).toBeUndefined()
+  const { name } = hpa.metadata
+  world.sandbox.api.store.create({ ...hpa, metadata: { name, namespace } })
+  const { session } = await open<StandupInputs>('standup', 'baseline')
+  expect((await standup(session)).failure).toMatchObject({
+    code: 'PREFLIGHT',
+    what: `The HPA ${name} scales the Deployment of this leg.`,
+  })
+  expect(decodes()).toEqual([])
+  // Where nothing was built nobody has to wait.
+  expect(world.names('leases.coordination.k8s.io')).toEqual([])
+  world.sandbox.api.store.delete('horizontalpodautoscalers.autoscaling', namespace, name)
+}, 60_000)
+
 test('lock: force in a teardown removes what another run holds, with both Leases', async () => {
+  expect((await standup((await open<StandupInputs>('standup', 'wva', wvaInputs)).session)).failure).toBeUndefined()
   const { session } = await open<TeardownInputs>('teardown', 'somebody', { lock: 'force' })
   expect((await teardown(session)).failure).toBeUndefined()
   expect(decodes()).toEqual([])
