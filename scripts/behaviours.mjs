@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
-/** Number to promise. Gaps belong to what this version does not have yet (autoscaler, installing the platform, HTML report). */
+/** Number to promise. Gaps belong to what this version does not have yet (installing the platform, HTML report). */
 export const promises = {
   1: 'There are three modes. An unknown mode, input or value is refused before anything else happens, by name.',
   2: '`namespace` is `model` or `model,harness`; a single name stands for both.',
