@@ -97,10 +97,10 @@ export async function controllerGate(s: Scalers): Promise<void> {
   let before: number | undefined
   await pollReady(
     'the WVA controller',
-    async () => {
+    async signal => {
       const [live, pods] = await Promise.all([
-        get(s.api, 'Deployment', namespace, name, s.signal),
-        list(s.api, 'Pod', namespace, { labelSelector: controllerSelector, signal: s.signal }).then(
+        get(s.api, 'Deployment', namespace, name, signal),
+        list(s.api, 'Pod', namespace, { labelSelector: controllerSelector, signal }).then(
           r => r.items,
           () => [],
         ),
@@ -118,33 +118,38 @@ export async function controllerGate(s: Scalers): Promise<void> {
 }
 
 /** The metrics pages of all decode pods that are ready, by pod. */
-async function pages(s: Scalers): Promise<Map<string, string | undefined>> {
+async function pages(s: Scalers, signal = s.signal): Promise<Map<string, string | undefined>> {
   const pods = decodePods(s.observer.view).filter(p => p.metadata.deletionTimestamp === undefined)
   const { namespace } = s.target
   const read = pods.map(
-    async ({ metadata: { name } }) =>
-      [name, await metricsPage(s.api, { namespace, name }, vllmPort, s.signal)] as const,
+    async ({ metadata: { name } }) => [name, await metricsPage(s.api, { namespace, name }, vllmPort, signal)] as const,
   )
   return new Map(await Promise.all(read))
 }
 
 /** What every model server is doing now; undefined for one that does not answer. */
-export async function serverLoads(s: Scalers): Promise<Map<string, ServerLoad | undefined>> {
-  return new Map([...(await pages(s))].map(([pod, page]) => [pod, page === undefined ? undefined : serverLoad(page)]))
+export async function serverLoads(s: Scalers, signal = s.signal): Promise<Map<string, ServerLoad | undefined>> {
+  return new Map(
+    [...(await pages(s, signal))].map(([pod, page]) => [pod, page === undefined ? undefined : serverLoad(page)]),
+  )
 }
 
 /** Every model server shows the gauges that WVA decides by. */
 export const metricsGate = (s: Scalers): Promise<void> =>
-  pollReady('the metrics of the model servers', async () => metricsReadiness(await pages(s), s.target.model), {
-    timeoutMs: s.gateMs,
-    next: 'Look at the log of the vllm container and at its page /metrics on port 8200.',
-    signal: s.signal,
-    log: s.log,
-  })
+  pollReady(
+    'the metrics of the model servers',
+    async signal => metricsReadiness(await pages(s, signal), s.target.model),
+    {
+      timeoutMs: s.gateMs,
+      next: 'Look at the log of the vllm container and at its page /metrics on port 8200.',
+      signal: s.signal,
+      log: s.log,
+    },
+  )
 
 /** Nothing waits and nothing runs on any model server. */
 export const idleGate = (s: Scalers): Promise<void> =>
-  pollReady('the queues of the model servers', async () => idleSentence(await serverLoads(s)), {
+  pollReady('the queues of the model servers', async signal => idleSentence(await serverLoads(s, signal)), {
     timeoutMs: s.gateMs,
     next: 'Something still sends requests to the stack: look for other harness pods, or raise `timeouts.gates`.',
     signal: s.signal,
@@ -241,18 +246,22 @@ async function controllerEvidence(s: Scalers): Promise<string[]> {
 }
 
 /** What the HPA would read now. */
-export const readMetric = (s: Scalers): Promise<MetricAnswer> =>
-  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, s.signal)
+export const readMetric = (s: Scalers, signal = s.signal): Promise<MetricAnswer> =>
+  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, signal)
 
 /** The external metrics API serves what WVA has decided last. @returns that decision */
 export async function metricGate(s: Scalers): Promise<number> {
   const decided = () => decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))?.desired ?? Number.NaN
-  await pollReady('the external metrics API', async () => externalMetricReadiness(await readMetric(s), decided()), {
-    timeoutMs: s.gateMs,
-    next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
-    signal: s.signal,
-    log: s.log,
-  })
+  await pollReady(
+    'the external metrics API',
+    async signal => externalMetricReadiness(await readMetric(s, signal), decided()),
+    {
+      timeoutMs: s.gateMs,
+      next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
+      signal: s.signal,
+      log: s.log,
+    },
+  )
   return decided()
 }
 
