@@ -102,11 +102,12 @@ export async function controllerGate(s: Scalers): Promise<void> {
         get(s.api, 'Deployment', namespace, name, signal),
         list(s.api, 'Pod', namespace, { labelSelector: controllerSelector, signal }).then(
           r => r.items,
-          () => [],
+          () => undefined,
         ),
       ])
-      before ??= controllerRestarts(pods)
-      return controllerReadiness(live, pods, before)
+      // Only pods that were seen say how often they had restarted before.
+      if (pods !== undefined) before ??= controllerRestarts(pods)
+      return controllerReadiness(live, pods ?? [], before ?? 0)
     },
     {
       timeoutMs: s.gateMs,
