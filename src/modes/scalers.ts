@@ -166,23 +166,27 @@ export function idleSentence(loads: ReadonlyMap<string, ServerLoad | undefined>)
   return { state: 'ready' }
 }
 
-/** Deletes the HPA, then the VariantAutoscaling, and waits until both are gone. @returns whether there was one */
+/**
+ * Deletes the HPA, then the VariantAutoscaling, and waits until each is gone. Nothing is deleted when one of them is
+ * somebody else's.
+ * @returns whether there was one
+ */
 export async function removeScalers(s: Scalers): Promise<boolean> {
-  let found = false
-  for (const kind of ['HorizontalPodAutoscaler', 'VariantAutoscaling'] as const) {
-    const live = await get(s.api, kind, s.target.namespace, nameOf(s), s.signal)
-    if (live === undefined) continue
-    const object = { ...live, kind, apiVersion: live.apiVersion }
-    if (!isOurs(object, s.target.stack))
-      throw new UserError('PREFLIGHT', `The ${kind} ${nameOf(s)} is not of this stack.`, {
-        why: 'It does not carry our ownership label; nothing without it is deleted.',
-        next: 'Remove it, or use another namespace.',
-      })
-    found = true
+  const kinds = ['HorizontalPodAutoscaler', 'VariantAutoscaling'] as const
+  const found = await Promise.all(kinds.map(kind => get(s.api, kind, s.target.namespace, nameOf(s), s.signal)))
+  const objects = found.flatMap((live, i) => (live === undefined ? [] : [{ ...live, kind: kinds[i]! }]))
+  for (const object of objects) {
+    if (isOurs(object, s.target.stack)) continue
+    throw new UserError('PREFLIGHT', `The ${object.kind} ${nameOf(s)} is not of this stack.`, {
+      why: 'It does not carry our ownership label; nothing without it is deleted.',
+      next: 'Remove it, or use another namespace.',
+    })
+  }
+  for (const object of objects) {
     await remove(s.api, object, { signal: s.signal })
     await waitUntilGone(s.api, object, s.signal, s.log)
   }
-  return found
+  return objects.length > 0
 }
 
 /** Longest grace period of a model server that still answers requests, and a slow kubelet. */
