@@ -197,26 +197,35 @@ export async function toRest(s: Scalers): Promise<boolean> {
   const { namespace } = s.target
   await setReplicas(s.api, namespace, nameOf(s), restingReplicas, s.signal)
   const surplus = decodePods(s.observer.view).length > restingReplicas
-  await s.observer.until(view => (restSentence(view, nameOf(s)).state === 'ready' ? true : undefined), {
+  // The watch may not have told yet what was set, by us or a moment before by the HPA: its generation says so.
+  const written = (await get(s.api, 'Deployment', namespace, nameOf(s), s.signal))?.metadata.generation
+  const sentence = (view: View) => restSentence(view, nameOf(s), written)
+  await s.observer.until(view => (sentence(view).state === 'ready' ? true : undefined), {
     timeoutMs: surplusGoneMs,
     signal: s.signal,
     onTimeout: view =>
       chainBroken(
         'the way back to its start state',
-        `Not there after ${surplusGoneMs / 1000} s: ${(restSentence(view, nameOf(s)) as { why?: string }).why ?? 'unknown'}.`,
+        `Not there after ${surplusGoneMs / 1000} s: ${(sentence(view) as { why?: string }).why ?? 'unknown'}.`,
         'Look at the events of the decode pods.',
       ),
   })
   return surplus
 }
 
-/** One replica, ready, and no other pod, not even one that is going. */
-export function restSentence(view: View, deployment: string): Readiness {
+/**
+ * One replica, ready, and no other pod, not even one that is going.
+ * @param written generation of the Deployment that the view must have reached, and its controller must have seen
+ */
+export function restSentence(view: View, deployment: string, written = 0): Readiness {
   const live = view.get('Deployment', deployment)
   const wanted = (live?.spec as { replicas?: number } | undefined)?.replicas
   const pods = decodePods(view)
-  const { readyReplicas = 0, replicas = 0 } = (live?.status ?? {}) as { readyReplicas?: number; replicas?: number }
+  const status = (live?.status ?? {}) as { observedGeneration?: number; readyReplicas?: number; replicas?: number }
+  const { observedGeneration = 0, readyReplicas = 0, replicas = 0 } = status
   if (wanted !== restingReplicas) return { state: 'waiting', why: `the Deployment asks for ${wanted} replicas` }
+  if (observedGeneration < Math.max(written, live?.metadata.generation ?? 0))
+    return { state: 'waiting', why: 'the Deployment controller has not looked at it since it was changed' }
   if (pods.length !== restingReplicas || replicas !== restingReplicas)
     return { state: 'waiting', why: `${pods.length} decode pods are there` }
   return readyReplicas === restingReplicas ? { state: 'ready' } : { state: 'waiting', why: 'its pod is not ready' }
