@@ -239,14 +239,19 @@ const same = (seen: KubeObject | undefined, made: KubeObject): KubeObject | unde
 export async function createVariant(s: Scalers): Promise<number> {
   const made = await apply(s.api, variantAutoscaling(s.target), { signal: s.signal })
   const { decode, vllm } = names(s.target)
+  let decision: ReturnType<typeof decisionOf>
   await gate(
     s,
     'the decision of WVA',
     `The model servers show their metrics and WVA does not see them: check that its Prometheus selects the ServiceMonitor ${vllm} (input service-monitor-labels) and its namespace, and look at the log of the controller.`,
-    view => decisionReadiness(same(view.get('VariantAutoscaling', decode), made), view.get('Deployment', decode)),
+    view => {
+      const live = same(view.get('VariantAutoscaling', decode), made)
+      decision = decisionOf(live)
+      return decisionReadiness(live, view.get('Deployment', decode))
+    },
     () => controllerEvidence(s),
   )
-  return decisionOf(s.observer.view.get('VariantAutoscaling', decode))!.desired
+  return decision!.desired
 }
 
 async function controllerEvidence(s: Scalers): Promise<string[]> {
@@ -265,18 +270,22 @@ export const readMetric = (s: Scalers, signal = s.signal): Promise<MetricAnswer>
 
 /** The external metrics API serves what WVA has decided last. @returns that decision */
 export async function metricGate(s: Scalers): Promise<number> {
-  const decided = () => decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))?.desired ?? Number.NaN
-  await pollReady(
-    'the external metrics API',
-    async signal => externalMetricReadiness(await readMetric(s, signal), decided()),
-    {
-      timeoutMs: s.gateMs,
-      next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
-      signal: s.signal,
-      log: s.log,
-    },
-  )
-  return decided()
+  let decided = Number.NaN
+  const look = async (signal: AbortSignal): Promise<Readiness> => {
+    const answer = await readMetric(s, signal)
+    const decision = decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))
+    if (decision === undefined)
+      return { state: 'waiting', why: 'the VariantAutoscaling is not there any more, or has no decision' }
+    decided = decision.desired
+    return externalMetricReadiness(answer, decided)
+  }
+  await pollReady('the external metrics API', look, {
+    timeoutMs: s.gateMs,
+    next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
+    signal: s.signal,
+    log: s.log,
+  })
+  return decided
 }
 
 /** Creates the HPA, which starts from where the Deployment stands, and waits until it acts on the metric. */

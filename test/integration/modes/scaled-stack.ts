@@ -60,6 +60,7 @@ export class ScaledStack {
   readonly #pages: Server
   readonly #address: string
   #pod = 0
+  #paused = false
   #unsubscribe = (): void => undefined
 
   private constructor(server: ApiServer, https: Server, pages: Server, address: string) {
@@ -129,6 +130,14 @@ export class ScaledStack {
   }
   scale(replicas: number): void {
     this.server.store.modify(deployments, namespace, decode, draft => Object.assign(draft.spec as object, { replicas }))
+  }
+  /** The Deployment controller does nothing until `resume`. */
+  pause(): void {
+    this.#paused = true
+  }
+  resume(): void {
+    this.#paused = false
+    this.#deploy()
   }
   pods(): KubeObject[] {
     return this.server.store.list('pods', namespace)
@@ -219,7 +228,7 @@ export class ScaledStack {
   #deploy(): void {
     const { store } = this.server
     const live = store.get(deployments, namespace, decode)
-    if (live === undefined || this.stop.signal.aborted) return
+    if (live === undefined || this.#paused || this.stop.signal.aborted) return
     const { replicas, template } = live.spec as { replicas: number; template: { metadata: object; spec: object } }
     const pods = this.pods()
     for (const pod of pods.slice(replicas)) store.delete('pods', namespace, pod.metadata.name, { graceSeconds: 0 })
