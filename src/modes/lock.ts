@@ -177,8 +177,12 @@ async function dropLock(
   ref: LockRef,
   options: { holders: readonly string[]; signal: AbortSignal },
 ): Promise<void> {
-  const live = await get(api, 'Lease', ref.namespace, ref.name, options.signal)
-  const holder = (live?.spec as { holderIdentity?: string } | undefined)?.holderIdentity ?? ''
-  if (live === undefined || !options.holders.includes(holder)) return
-  await remove(api, { ...live, apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }, { signal: options.signal })
+  for (;;) {
+    const live = await get(api, 'Lease', ref.namespace, ref.name, options.signal)
+    const holder = (live?.spec as { holderIdentity?: string } | undefined)?.holderIdentity ?? ''
+    if (live === undefined || !options.holders.includes(holder)) return
+    const lease = { ...live, apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }
+    // What has changed since the look is looked at again: it may have become somebody else's.
+    if (await remove(api, lease, { unchanged: true, signal: options.signal })) return
+  }
 }
