@@ -143,7 +143,7 @@ export class ScaledStack {
     return this.server.store.list('pods', namespace)
   }
   async until(what: string, check: () => boolean): Promise<void> {
-    for (const end = Date.now() + 5000; !check(); await pause(10))
+    for (const end = Date.now() + 8000; !check(); await pause(10))
       if (Date.now() > end) throw new Error(`not seen: ${what}`)
   }
   controllerStatus(status: object): void {
