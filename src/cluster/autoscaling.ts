@@ -36,13 +36,16 @@ export async function metricsPage(
   }
 }
 
-/** What the external metrics API serves for a variant: the very request that an HPA makes. */
+/**
+ * What the external metrics API serves for a variant: the very request that an HPA makes.
+ * @param options.once a failing answer is not asked for again here
+ */
 export async function externalMetric(
   api: Api,
   namespace: string,
   metric: string,
   labels: Readonly<Record<string, string>>,
-  signal: AbortSignal,
+  options: { readonly signal: AbortSignal; readonly once?: boolean },
 ): Promise<MetricAnswer> {
   const labelSelector = Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
@@ -51,12 +54,12 @@ export async function externalMetric(
     const answer = await api.request<{ items?: { value?: unknown }[] }>(
       'GET',
       `/apis/external.metrics.k8s.io/v1beta1/namespaces/${encodeURIComponent(namespace)}/${encodeURIComponent(metric)}`,
-      { query: { labelSelector }, signal },
+      { query: { labelSelector }, ...options },
     )
     const items = Array.isArray(answer.items) ? answer.items : []
     return { status: 200, message: '', values: items.map(i => metricValue(i?.value)).filter(Number.isFinite) }
   } catch (error) {
-    signal.throwIfAborted()
+    options.signal.throwIfAborted()
     if (error instanceof ApiError) return { status: error.status, message: error.message, values: [] }
     throw error
   }

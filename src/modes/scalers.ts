@@ -241,18 +241,22 @@ async function controllerEvidence(s: Scalers): Promise<string[]> {
 }
 
 /** What the HPA would read now. */
-export const readMetric = (s: Scalers): Promise<MetricAnswer> =>
-  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, s.signal)
+export const readMetric = (s: Scalers, options: { once?: boolean } = {}): Promise<MetricAnswer> =>
+  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, { signal: s.signal, ...options })
 
 /** The external metrics API serves what WVA has decided last. @returns that decision */
 export async function metricGate(s: Scalers): Promise<number> {
   const decided = () => decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))?.desired ?? Number.NaN
-  await pollReady('the external metrics API', async () => externalMetricReadiness(await readMetric(s), decided()), {
-    timeoutMs: s.gateMs,
-    next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
-    signal: s.signal,
-    log: s.log,
-  })
+  await pollReady(
+    'the external metrics API',
+    async () => externalMetricReadiness(await readMetric(s, { once: true }), decided()),
+    {
+      timeoutMs: s.gateMs,
+      next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
+      signal: s.signal,
+      log: s.log,
+    },
+  )
   return decided()
 }
 
