@@ -38,26 +38,18 @@ export async function metricsPage(
 }
 
 /**
-<<<<<<< HEAD
- * What the external metrics API serves for a variant: the very request that an HPA makes. Status 0 where there is no answer
- * within `timeoutMs`, repetitions included.
-=======
- * What the external metrics API serves for a variant: the very request that an HPA makes.
+ * What the external metrics API serves for a variant: the very request that an HPA makes. No answer in time is an
+ * answer with status 0.
  * @param options.once a failing answer is not asked for again here
->>>>>>> h-chain
  */
 export async function externalMetric(
   api: Api,
   namespace: string,
   metric: string,
   labels: Readonly<Record<string, string>>,
-<<<<<<< HEAD
-  signal: AbortSignal,
-  timeoutMs = answerTimeoutMs,
-=======
-  options: { readonly signal: AbortSignal; readonly once?: boolean },
->>>>>>> h-chain
+  options: { readonly signal: AbortSignal; readonly once?: boolean; readonly timeoutMs?: number },
 ): Promise<MetricAnswer> {
+  const { signal, timeoutMs = answerTimeoutMs } = options
   const limit = AbortSignal.timeout(timeoutMs)
   const labelSelector = Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
@@ -66,21 +58,13 @@ export async function externalMetric(
     const answer = await api.request<{ items?: { value?: unknown }[] }>(
       'GET',
       `/apis/external.metrics.k8s.io/v1beta1/namespaces/${encodeURIComponent(namespace)}/${encodeURIComponent(metric)}`,
-<<<<<<< HEAD
-      { query: { labelSelector }, signal: AbortSignal.any([signal, limit]) },
-=======
-      { query: { labelSelector }, ...options },
->>>>>>> h-chain
+      { query: { labelSelector }, ...(options.once ? { once: true } : {}), signal: AbortSignal.any([signal, limit]) },
     )
     const items = Array.isArray(answer.items) ? answer.items : []
     return { status: 200, message: '', values: items.map(i => metricValue(i?.value)).filter(Number.isFinite) }
   } catch (error) {
-<<<<<<< HEAD
     signal.throwIfAborted()
     if (limit.aborted) return { status: 0, message: `no answer in ${timeoutMs / 1000} s`, values: [] }
-=======
-    options.signal.throwIfAborted()
->>>>>>> h-chain
     if (error instanceof ApiError) return { status: error.status, message: error.message, values: [] }
     throw error
   }

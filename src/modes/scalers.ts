@@ -265,15 +265,14 @@ async function controllerEvidence(s: Scalers): Promise<string[]> {
 }
 
 /** What the HPA would read now. */
-<<<<<<< HEAD
-export const readMetric = (s: Scalers, signal = s.signal): Promise<MetricAnswer> =>
-  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, signal)
+export const readMetric = (s: Scalers, options: { signal?: AbortSignal; once?: boolean } = {}): Promise<MetricAnswer> =>
+  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, { signal: s.signal, ...options })
 
 /** The external metrics API serves what WVA has decided last. @returns that decision */
 export async function metricGate(s: Scalers): Promise<number> {
   let decided = Number.NaN
   const look = async (signal: AbortSignal): Promise<Readiness> => {
-    const answer = await readMetric(s, signal)
+    const answer = await readMetric(s, { signal, once: true })
     const decision = decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))
     if (decision === undefined)
       return { state: 'waiting', why: 'the VariantAutoscaling is not there any more, or has no decision' }
@@ -287,25 +286,6 @@ export async function metricGate(s: Scalers): Promise<number> {
     log: s.log,
   })
   return decided
-=======
-export const readMetric = (s: Scalers, options: { once?: boolean } = {}): Promise<MetricAnswer> =>
-  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, { signal: s.signal, ...options })
-
-/** The external metrics API serves what WVA has decided last. @returns that decision */
-export async function metricGate(s: Scalers): Promise<number> {
-  const decided = () => decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))?.desired ?? Number.NaN
-  await pollReady(
-    'the external metrics API',
-    async () => externalMetricReadiness(await readMetric(s, { once: true }), decided()),
-    {
-      timeoutMs: s.gateMs,
-      next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
-      signal: s.signal,
-      log: s.log,
-    },
-  )
-  return decided()
->>>>>>> h-chain
 }
 
 /** Creates the HPA, which starts from where the Deployment stands, and waits until it acts on the metric. */

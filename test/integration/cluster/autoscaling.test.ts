@@ -58,7 +58,13 @@ describe('the metrics page of a pod', () => {
 
 describe('the external metric of a variant', () => {
   const read = (signal = never, timeoutMs?: number) =>
-    externalMetric(stack.api, namespace, 'inferno_desired_replicas', { variant_name: decode }, signal, timeoutMs)
+    externalMetric(
+      stack.api,
+      namespace,
+      'inferno_desired_replicas',
+      { variant_name: decode },
+      { signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) },
+    )
 
   test.each<[string, readonly unknown[], readonly number[]]>([
     ['one value', ['2'], [2]],
@@ -74,7 +80,7 @@ describe('the external metric of a variant', () => {
 
   test('of another variant is not taken for it', async () => {
     stack.values = () => ['2']
-    const other = externalMetric(stack.api, namespace, 'm', { variant_name: 'other' }, never)
+    const other = externalMetric(stack.api, namespace, 'm', { variant_name: 'other' }, { signal: never })
     expect(await other).toMatchObject({ status: 200, values: [] })
   })
 
