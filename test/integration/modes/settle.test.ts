@@ -125,11 +125,11 @@ describe('a reset', () => {
 })
 
 test("the decision of a VariantAutoscaling that is still in a late watch's view is not taken for that of the new one", async () => {
+  stack.decide = nth => (nth === 1 ? 4 : 1)
   both()
-  stack.decideNow(4)
+  await stack.until('the decision', () => stack.decided === 4)
   const scalers = await stack.scalers()
   const { view } = scalers.observer
-  await stack.until('the decision', () => view.get('VariantAutoscaling', decode)?.status !== undefined)
   const late = (path: string, query: Record<string, string>) =>
     path.endsWith('/variantautoscalings') && query.watch === 'true' && query.labelSelector !== undefined
   stack.server.faults.add({ match: r => late(r.path, r.query), delayMs: 1000 })
