@@ -88,7 +88,7 @@ async function decisionMismatch(s: Scalers): Promise<string | undefined> {
   if (desired === restingReplicas) desired = await metricGate(s)
   return desired === restingReplicas
     ? undefined
-    : `WVA has decided for ${desired} replicas while ${restingReplicas} is there and idle`
+    : `WVA has decided for ${desired} replicas while ${restingReplicas} is there`
 }
 
 async function removeVariant(s: Scalers): Promise<void> {

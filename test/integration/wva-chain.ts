@@ -25,9 +25,14 @@ import { controllerName, defaults, monitoringNamespace, type WvaOptions } from '
 export const intervals = { reconcile: '300ms', scrape: '150ms', window: '2s', relist: '200ms' } as const
 /** A replica takes two requests at once, 20 ms per token: a handful of clients make a queue. */
 const slowServer = { SIM_MAX_SEQS: '2', SIM_STEP_MS: '20' }
+/** Stabilisation windows in seconds, with the chart's policies. */
+export function hpaBehavior(up: number, down: number): string {
+  const direction = (seconds: number) =>
+    `{stabilizationWindowSeconds: ${seconds}, policies: [{type: Pods, value: 10, periodSeconds: 15}]}`
+  return `scaleUp: ${direction(up)}\nscaleDown: ${direction(down)}`
+}
 /** Scales up at once, down soon. */
-export const quickHpa =
-  'scaleUp: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 10, periodSeconds: 15}]}\nscaleDown: {stabilizationWindowSeconds: 1, policies: [{type: Pods, value: 10, periodSeconds: 15}]}'
+const quickHpa = hpaBehavior(0, 1)
 
 export const controllers = { resource: 'deployments.apps', namespace: defaults.namespace, name: controllerName }
 export const adapter = {
@@ -107,7 +112,10 @@ export class Chain {
 
   async #open<I extends Inputs>(mode: 'standup' | 'run', more: Readonly<Record<string, string>>): Promise<Session<I>> {
     const { 'github-token': _token, matrix: _matrix, ...given } = this.world.inputsOf[mode]
-    const parsed = parseInputs({ ...given, 'settle-window': intervals.window, ...more }, { door: 'cli' })
+    const parsed = parseInputs(
+      { ...given, 'settle-window': this.#wva?.window ?? intervals.window, ...more },
+      { door: 'cli' },
+    )
     if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems))
     this.lines = []
     return {
@@ -237,8 +245,8 @@ export class Chain {
     client.close()
   }
 
-  /** So many clients at each decode pod there is or comes, until the function that is returned is called. */
-  load(clients = 12): () => Promise<void> {
+  /** So many clients, spread over the decode pods there are, until the function that is returned is called. */
+  load(clients = 48): () => Promise<void> {
     const stop = new AbortController()
     const work = async (index: number): Promise<void> => {
       while (!stop.signal.aborted) {
@@ -250,7 +258,7 @@ export class Chain {
         if (!took) await new Promise(resolve => setTimeout(resolve, 100))
       }
     }
-    const all = Array.from({ length: clients * 4 }, (_, index) => work(index))
+    const all = Array.from({ length: clients }, (_, index) => work(index))
     return async () => {
       stop.abort()
       await Promise.all(all)
