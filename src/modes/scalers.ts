@@ -18,6 +18,7 @@ import {
   variantAutoscaling,
 } from '../stack/components/autoscaling.ts'
 import { vllmPort } from '../stack/components/model-server.ts'
+import { conditionOf } from '../stack/foreign.ts'
 import { type KubeObject, stackLabel } from '../stack/kube.ts'
 import { names } from '../stack/names.ts'
 import type { Readiness } from '../stack/spec.ts'
@@ -120,7 +121,10 @@ export async function controllerGate(s: Scalers): Promise<void> {
 
 /** The metrics pages of all decode pods that are ready, by pod. */
 async function pages(s: Scalers, signal = s.signal): Promise<Map<string, string | undefined>> {
-  const pods = decodePods(s.observer.view).filter(p => p.metadata.deletionTimestamp === undefined)
+  // A pod that starts, or that found no GPU, has no page and no queue.
+  const pods = decodePods(s.observer.view).filter(
+    p => p.metadata.deletionTimestamp === undefined && conditionOf(p, 'Ready')?.status === 'True',
+  )
   const { namespace } = s.target
   const read = pods.map(
     async ({ metadata: { name } }) => [name, await metricsPage(s.api, { namespace, name }, vllmPort, signal)] as const,

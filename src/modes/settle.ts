@@ -74,7 +74,9 @@ export async function reset(s: Scalers, options: { windowMs: number; fresh: bool
   await createHpa(s)
   const seconds = secondsSince(started)
   s.log.info(
-    `start state after ${seconds} s: ${restingReplicas} replica, decision and metric agree, the HPA acts on them`,
+    carriedOver === undefined
+      ? `start state after ${seconds} s: ${restingReplicas} replica, decision and metric agree, the HPA acts on them`
+      : `the start state was not reached in ${seconds} s: ${carriedOver}`,
   )
   return { how: 'reset', seconds, tries, ...(carriedOver === undefined ? {} : { carriedOver }) }
 }

@@ -1,5 +1,4 @@
 import { mkdtemp } from 'node:fs/promises'
-import http from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from '@jest/globals'
@@ -20,6 +19,7 @@ import type { Pod } from '../sandbox/controllers/objects.ts'
 import type { SandboxOptions } from '../sandbox/sandbox.ts'
 import { installWva } from '../sandbox/wva/install.ts'
 import { controllerName, defaults, monitoringNamespace, type WvaOptions } from '../sandbox/wva/options.ts'
+import { startLoad } from './wva-load.ts'
 
 /** What takes minutes on a real cluster takes seconds here. */
 export const intervals = { reconcile: '300ms', scrape: '150ms', window: '2s', relist: '200ms' } as const
@@ -247,33 +247,10 @@ export class Chain {
 
   /** So many clients, spread over the decode pods there are, until the function that is returned is called. */
   load(clients = 48): () => Promise<void> {
-    const stop = new AbortController()
-    const work = async (index: number): Promise<void> => {
-      while (!stop.signal.aborted) {
-        const pods = this.pods().filter(
-          p => p.status?.podIP !== undefined && p.metadata.deletionTimestamp === undefined,
-        )
-        const pod = pods[index % Math.max(1, pods.length)]
-        const took = pod === undefined ? false : await complete(pod.status!.podIP!, stop.signal)
-        if (!took) await new Promise(resolve => setTimeout(resolve, 100))
-      }
-    }
-    const all = Array.from({ length: clients }, (_, index) => work(index))
-    return async () => {
-      stop.abort()
-      await Promise.all(all)
-    }
-  }
-}
-
-/** One completion of about a second. @returns whether it was answered */
-function complete(host: string, signal: AbortSignal): Promise<boolean> {
-  return new Promise(resolve => {
-    const request = http.request(
-      { host, port: 8200, path: '/v1/completions', method: 'POST', signal, agent: false },
-      answer => answer.resume().on('close', () => resolve(answer.statusCode === 200)),
+    return startLoad(clients, () =>
+      this.pods().flatMap(({ metadata, status }) =>
+        status?.podIP === undefined || metadata.deletionTimestamp !== undefined ? [] : [status.podIP],
+      ),
     )
-    request.on('error', () => resolve(false))
-    request.end(JSON.stringify({ model, prompt: 'a few words', max_tokens: 50 }))
-  })
+  }
 }

@@ -224,7 +224,10 @@ export class ScaledStack {
     store.create({ ...object, spec: { ...(object.spec as object), replicas: 1 } })
   }
 
-  /** As many pods as are asked for, all Ready at once. */
+  /** From now on a new pod finds no node. */
+  starved = false
+
+  /** As many pods as are asked for, all Ready at once unless `starved`. */
   #deploy(): void {
     const { store } = this.server
     const live = store.get(deployments, namespace, decode)
@@ -238,6 +241,7 @@ export class ScaledStack {
         ...{ apiVersion: 'v1', kind: 'Pod' },
         ...{ metadata: { ...template.metadata, name, namespace }, spec: template.spec },
       })
+      if (this.starved) continue
       store.patchStatus('pods', namespace, name, {
         ...{ phase: 'Running', podIP: this.#address, conditions: [{ type: 'Ready', status: 'True' }] },
       })

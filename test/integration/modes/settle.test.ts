@@ -76,7 +76,7 @@ describe('a reset', () => {
     expect(stack.made).toBe(3)
     expect(settled).toMatchObject({
       ...{ how: 'reset', tries: 3 },
-      carriedOver: 'WVA has decided for 3 replicas while 1 is there and idle',
+      carriedOver: 'WVA has decided for 3 replicas while 1 is there',
     })
     expect(stack.hpa()).toBeDefined()
   })
@@ -102,6 +102,16 @@ describe('a reset', () => {
     expect(stack.hpa()).toBeDefined()
     waiting = 0
     await work
+  })
+
+  test('does not wait for the queue of a pod that found no GPU', async () => {
+    both()
+    stack.starved = true
+    stack.scale(2)
+    await stack.until('the second pod', () => stack.pods().length === 2)
+    const settled = await reset(await stack.scalers(), { windowMs: 10, fresh: false })
+    expect(settled).not.toHaveProperty('carriedOver')
+    expect(stack.pods()).toHaveLength(1)
   })
 
   test('of a stack whose controller is gone names it and changes nothing', async () => {

@@ -23,6 +23,7 @@ export class NodeAgent implements PodRuntime {
   readonly #workers = new Map<string, PodWorker>()
   readonly #ending = new Set<string>()
   readonly #leave = new Map<string, () => void>()
+  #closed = false
   #configWaiters: { namespace: string; wake: () => void }[] = []
 
   constructor(cluster: Cluster, options: AgentOptions) {
@@ -35,7 +36,8 @@ export class NodeAgent implements PodRuntime {
       else if (!pod.spec.nodeName) return
       else if (pod.metadata.deletionTimestamp)
         this.#end(pod, Number(pod.metadata.deletionGracePeriodSeconds ?? 30) * 1000)
-      else if (!this.#leave.has(uid) && !this.#ending.has(uid)) this.#start(pod)
+      // The controllers run longer than the nodes, and replace what ends.
+      else if (!this.#closed && !this.#leave.has(uid) && !this.#ending.has(uid)) this.#start(pod)
     })
     cluster.watch(['configmaps', 'secrets', 'persistentvolumeclaims'], ({ object }) => {
       const waiting = this.#configWaiters
@@ -156,6 +158,7 @@ export class NodeAgent implements PodRuntime {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     await Promise.all([...this.#workers.values()].map(w => w.terminate(0)))
     for (const leave of this.#leave.values()) leave()
   }
