@@ -1,4 +1,6 @@
+import { expect } from '@jest/globals'
 import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { ActionRun } from './run-action.ts'
 
 type Kill = (signal: NodeJS.Signals) => void
 
@@ -48,4 +50,11 @@ export function killWhen(sandbox: Sandbox, state: () => boolean, signal: NodeJS.
       return sent
     },
   }
+}
+
+/** The signal was sent, and it is what ended the step. */
+export function expectKilled(step: ActionRun, killer: Killer, signal: NodeJS.Signals): void {
+  expect({ sent: killer.sent, out: killer.sent ? '' : step.stdout }).toEqual({ sent: true, out: '' })
+  if (signal === 'SIGKILL') expect(step.signal).toBe('SIGKILL')
+  else expect(step.outputs['failure-code']).toBe('CANCELLED')
 }

@@ -1,6 +1,9 @@
+import { expect } from '@jest/globals'
 import type { KubeObject } from '../../src/stack/kube.ts'
 import type { SandboxOptions } from '../sandbox/sandbox.ts'
 import { namespace, startWorld, type World } from './world.ts'
+
+export type Step = Awaited<ReturnType<World['main']>>
 
 export const wvaNamespace = 'llm-d-autoscaler'
 /** Inputs of every step of the WVA leg. */
@@ -9,11 +12,7 @@ const window = { 'settle-window': '1s' }
 const direction = (seconds: number) =>
   `{stabilizationWindowSeconds: ${seconds}, policies: [{type: Pods, value: 10, periodSeconds: 15}]}`
 export const wvaStandup = {
-  ...wvaLeg,
-  ...window,
-  wva: 'true',
-  timeouts: 'gates: 15s',
-  'max-replicas': '2',
+  ...{ ...wvaLeg, ...window, wva: 'true', timeouts: 'gates: 15s', 'max-replicas': '2' },
   'hpa-behavior': `scaleUp: ${direction(0)}\nscaleDown: ${direction(60)}`,
 }
 export const wvaRun = { ...wvaLeg, ...window }
@@ -22,38 +21,38 @@ export const wvaRun = { ...wvaLeg, ...window }
 export async function startWvaWorld(sandbox: SandboxOptions = {}): Promise<World> {
   const wva = { reconcile: '300ms', scrape: '150ms', window: '1s', relist: '200ms' }
   const world = await startWorld({ sandbox: { wva, hpaSyncMs: 300, ...sandbox } })
+  const all = () => world.sandbox.api.store.list('leases.coordination.k8s.io', wvaNamespace)
   // The controller's own Lease belongs to what was there before.
-  await world.sandbox.until('the controller leads', () => leases(world, wvaNamespace).length > 0)
+  await world.sandbox.until('the controller leads', () => all().length > 0)
   return world
 }
 
-export const leases = (world: World, of = namespace): KubeObject[] =>
-  world.sandbox.api.store.list('leases.coordination.k8s.io', of)
-
+/** The Lease of another model, which is somebody else's. */
+export const foreignLease = 'llm-d-bench-wva-0123456789'
 /** The Leases that bench-action made, wherever they are. */
 export const benchLeases = (world: World): KubeObject[] =>
   world.sandbox.api.store
     .list('leases.coordination.k8s.io')
-    .filter(lease => /^llm-d-bench(-wva-[0-9a-f]{10})?$/.test(lease.metadata.name))
+    .filter(lease => lease.metadata.name.startsWith('llm-d-bench') && lease.metadata.name !== foreignLease)
 
 export const hpas = (world: World, of = namespace): KubeObject[] =>
   world.sandbox.api.store.list('horizontalpodautoscalers.autoscaling', of)
 export const variants = (world: World, of = namespace): KubeObject[] =>
   world.sandbox.api.store.list('variantautoscalings.llmd.ai', of)
 
-/**
- * Every object with its uid and what its owner wrote into it, one line each. Events come and go, and the controller's
- * Lease is renewed by itself.
- */
-export const identities = (world: World): string[] => {
-  const { store } = world.sandbox.api
-  return store.registry
-    .all()
-    .flatMap(kind => store.peekAll(kind.id))
-    .filter(o => o.kind !== 'Event')
-    .map(o => {
-      const { uid, name, namespace: of = '', generation = 0, labels = {}, annotations = {} } = o.metadata
-      const text = o.kind === 'Lease' ? '' : JSON.stringify([generation, labels, annotations, o.data])
-      return `${o.kind} ${of}/${name} ${uid} ${text}`
-    })
+/** Waits for a step that must succeed; its log is in the message when it does not. */
+export async function succeeded(running: Promise<Step>): Promise<Step> {
+  const step = await running
+  expect({ exit: step.exitCode, out: step.exitCode === 0 ? '' : step.stdout + step.stderr }).toEqual({
+    exit: 0,
+    out: '',
+  })
+  return step
+}
+
+/** Post never fails a job: what it could not do it says as a warning, and here it has to do everything. */
+export async function completePost(world: World, step: Step): Promise<void> {
+  const { exitCode, stdout } = await world.post(step)
+  const warnings = stdout.split('\n').filter(line => line.startsWith('::warning'))
+  expect({ exitCode, warnings }).toEqual({ exitCode: 0, warnings: [] })
 }
