@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
-/** Number to promise. Gaps belong to what this version does not have yet (autoscaler, installing the platform, HTML report). */
+/** Number to promise. Gaps belong to what this version does not have yet (installing the platform, HTML report). */
 export const promises = {
   1: 'There are three modes. An unknown mode, input or value is refused before anything else happens, by name.',
   2: '`namespace` is `model` or `model,harness`; a single name stands for both.',
@@ -58,6 +58,7 @@ export const promises = {
   69: 'The result folder holds the report of guidellm and both of its output streams.',
   70: 'File names carry model, namespace, leg, profile and repeat.',
   73: '`repeats` runs that often, and figures are given over all of them.',
+  74: 'Replicas, HPA, the decision of WVA and the queues are recorded while the stack is loaded.',
   75: 'Harness objects are removed afterwards, also after failure or cancellation, and only those of this run.',
   77: 'A dry run of `run` renders against a mock endpoint and creates no pod.',
   78: 'A teardown leaves namespaces, custom resource definitions, the gateway controller and everything cluster-wide.',

@@ -11,6 +11,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal
   /** POST is repeated only when the caller knows that it is idempotent (access reviews). */
   readonly idempotent?: boolean
+  /** The caller asks again in its own time: nothing is retried. */
+  readonly once?: boolean
   readonly accept?: string
 }
 
@@ -53,7 +55,7 @@ export class Api {
     path: string,
     options: RequestOptions = {},
   ): Promise<T> {
-    const idempotent = options.idempotent ?? method !== 'POST'
+    const repeatable = options.once !== true && (options.idempotent ?? method !== 'POST')
     for (let attempt = 1; ; attempt++) {
       options.signal?.throwIfAborted()
       try {
@@ -64,7 +66,7 @@ export class Api {
         return (text === '' ? undefined : JSON.parse(text)) as T
       } catch (error) {
         options.signal?.throwIfAborted()
-        if (!idempotent || attempt >= attempts || !isTransient(error)) throw error
+        if (!repeatable || attempt >= attempts || !isTransient(error)) throw error
         const asked = (error as ApiError).retryAfterSeconds
         const delay = asked === undefined ? this.#delayMs * 2 ** (attempt - 1) : Math.min(asked, 30) * 1000
         this.#log.info(

@@ -6,7 +6,8 @@ import { get } from './objects.ts'
 import { objectPath } from './resources.ts'
 
 const pageLimit = 4 * 1024 * 1024
-const pageTimeoutMs = 10_000
+/** A pod or an adapter that has not answered by then is taken for silent: whoever asks asks again. */
+const answerTimeoutMs = 10_000
 
 /**
  * The metrics page of one pod, through the API server (right `get pods/proxy`); undefined when the pod does not answer.
@@ -18,7 +19,7 @@ export async function metricsPage(
   port: number,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(pageTimeoutMs)])
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)])
   try {
     const path = `${objectPath('Pod', pod.namespace, `${pod.name}:${port}`)}/proxy/metrics`
     const decoder = new TextDecoder()
@@ -36,14 +37,20 @@ export async function metricsPage(
   }
 }
 
-/** What the external metrics API serves for a variant: the very request that an HPA makes. */
+/**
+ * What the external metrics API serves for a variant: the very request that an HPA makes. No answer in time is an
+ * answer with status 0.
+ * @param options.once a failing answer is not asked for again here
+ */
 export async function externalMetric(
   api: Api,
   namespace: string,
   metric: string,
   labels: Readonly<Record<string, string>>,
-  signal: AbortSignal,
+  options: { readonly signal: AbortSignal; readonly once?: boolean; readonly timeoutMs?: number },
 ): Promise<MetricAnswer> {
+  const { signal, timeoutMs = answerTimeoutMs } = options
+  const limit = AbortSignal.timeout(timeoutMs)
   const labelSelector = Object.entries(labels)
     .map(([key, value]) => `${key}=${value}`)
     .join(',')
@@ -51,12 +58,13 @@ export async function externalMetric(
     const answer = await api.request<{ items?: { value?: unknown }[] }>(
       'GET',
       `/apis/external.metrics.k8s.io/v1beta1/namespaces/${encodeURIComponent(namespace)}/${encodeURIComponent(metric)}`,
-      { query: { labelSelector }, signal },
+      { query: { labelSelector }, ...(options.once ? { once: true } : {}), signal: AbortSignal.any([signal, limit]) },
     )
     const items = Array.isArray(answer.items) ? answer.items : []
     return { status: 200, message: '', values: items.map(i => metricValue(i?.value)).filter(Number.isFinite) }
   } catch (error) {
     signal.throwIfAborted()
+    if (limit.aborted) return { status: 0, message: `no answer in ${timeoutMs / 1000} s`, values: [] }
     if (error instanceof ApiError) return { status: error.status, message: error.message, values: [] }
     throw error
   }

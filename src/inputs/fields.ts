@@ -279,7 +279,7 @@ export const fields: readonly Field[] = [
     'keep-on-failure',
     'sr',
     oneOf('none', 'evidence', 'all'),
-    'After a failure: `evidence` scales the stack to 0, `all` leaves it, both until it expires.',
+    'What the post step of standup does after a failure instead of removing the stack: `evidence` scales it to 0, `all` leaves it, both until it expires. A teardown step removes it all the same.',
     { default: 'none' },
   ),
   field('out', 'srt', text('folder'), 'Folder for everything that the mode writes; empty: one under RUNNER_TEMP.'),

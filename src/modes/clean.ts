@@ -67,6 +67,11 @@ async function dropOwnLocks(api: Api, session: Session<Inputs>, stack: Inventory
   await dropLocks(api, of, { holders: [holder], signal, log })
 }
 
+/**
+ * Frees the GPUs and leaves every object to be looked at. Under WVA the scalers stay as well, their conditions are
+ * evidence: an HPA whose floor is 1 does not act on a Deployment that was set to 0.
+ * https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation
+ */
 async function scaleToZero(api: Api, namespace: string, deployment: string, signal: AbortSignal): Promise<void> {
   if ((await get(api, 'Deployment', namespace, deployment, signal)) === undefined) return
   await mergePatch(api, 'Deployment', namespace, deployment, { spec: { replicas: 0 } }, signal)

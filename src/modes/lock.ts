@@ -4,6 +4,7 @@ import { acquireLease, type HeldLease, type LeaseView, readLease, resumeLease } 
 import { get, remove } from '../cluster/objects.ts'
 import { goneTimeoutMs, removeStack } from '../cluster/remove.ts'
 import { UserError } from '../errors.ts'
+import type { PreviousStack } from '../stack/lease-record.ts'
 import { betweenStepsSeconds, type LockRef, lockedStack, locksOf, stackOfLock } from '../stack/locks.ts'
 import { findInventory, type Session } from './session.ts'
 
@@ -60,7 +61,7 @@ export async function takeLocks(
           wait: options.wait,
           plannedEnd: options.plannedEnd,
           ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-          onTakeover: (previous, signal) => clear(api, previous.stack, { ...session, signal }),
+          onTakeover: (previous, signal) => clear(api, previous, { ...session, signal }),
           signal: session.signal,
           log: session.log,
         }),
@@ -119,12 +120,22 @@ export async function keepLocks(locks: Locks, seconds: number, log: Session<unkn
   locks.close()
 }
 
-/** Removes the stack that a dead holder left, as its Lease names it. */
-async function clear(api: Api, text: string, session: LockSession): Promise<void> {
+/**
+ * Removes the stack that a dead holder left, as its Lease names it. The Lease of a model can outlive that of its namespace:
+ * a stack of the same name may be somebody else's by now, and is spared.
+ */
+async function clear(api: Api, previous: PreviousStack, session: LockSession): Promise<void> {
   const { log, signal } = session
-  const named = stackOfLock(text)
+  const named = stackOfLock(previous.stack)
   if (named === undefined) {
-    log.warning(`a Lease names ${JSON.stringify(text.slice(0, 80))}, which is no stack; nothing is removed for it`)
+    const text = JSON.stringify(previous.stack.slice(0, 80))
+    log.warning(`a Lease names ${text}, which is no stack; nothing is removed for it`)
+    return
+  }
+  const lease = await namespaceLease(api, named.namespace, signal)
+  const holder = lease?.expired === false ? lease.holder : undefined
+  if (holder !== undefined && holder !== previous.holder && holder !== session.holder) {
+    log.info(`${named.namespace} belongs to ${holder} by now; nothing is removed there`)
     return
   }
   const found = await findInventory(api, named.namespace, signal).catch(() => undefined)
@@ -185,8 +196,12 @@ async function drop(api: Api, refs: readonly LockRef[], options: DropOptions): P
 }
 
 async function dropLock(api: Api, ref: LockRef, options: DropOptions): Promise<void> {
-  const live = await get(api, 'Lease', ref.namespace, ref.name, options.signal)
-  const holder = (live?.spec as { holderIdentity?: string } | undefined)?.holderIdentity ?? ''
-  if (live === undefined || !options.holders.includes(holder)) return
-  await remove(api, { ...live, apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }, { signal: options.signal })
+  for (;;) {
+    const live = await get(api, 'Lease', ref.namespace, ref.name, options.signal)
+    const holder = (live?.spec as { holderIdentity?: string } | undefined)?.holderIdentity ?? ''
+    if (live === undefined || !options.holders.includes(holder)) return
+    const lease = { ...live, apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' }
+    // What has changed since the look is looked at again: it may have become somebody else's.
+    if (await remove(api, lease, { unchanged: true, signal: options.signal })) return
+  }
 }

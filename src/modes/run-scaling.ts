@@ -75,8 +75,14 @@ export async function openScaling(
   const { inputs, log, signal } = session
   const observer = new Observer(api, stack.namespace, log, signal)
   const scalers = scalersOf(api, stack, observer, session)!
-  await watchScalers(observer, stack.stack)
-  const reconcileMs = await reconcileInterval(api, stack.autoscaling.controllerNamespace, signal)
+  let reconcileMs: number
+  try {
+    await watchScalers(observer, stack.stack)
+    reconcileMs = await reconcileInterval(api, stack.autoscaling.controllerNamespace, signal)
+  } catch (error) {
+    await observer.close()
+    throw error
+  }
   const reaction = expectedReaction({
     behavior: stack.autoscaling.behavior,
     reconcileMs,

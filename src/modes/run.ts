@@ -51,6 +51,7 @@ export async function run(given: Session<RunInputs>): Promise<Outcome> {
   let simulated = false
   let scaling: RunScaling | undefined
   let locks: Locks | undefined
+  let kept = false
   const resultsFolder = path.join(session.out, 'results')
   const document = (failure?: Failure) =>
     legDocument(session, {
@@ -134,6 +135,7 @@ export async function run(given: Session<RunInputs>): Promise<Outcome> {
       signal.throwIfAborted()
     }
     const failure = runFailure(repeats)
+    if (failure !== undefined) kept = await keepAfterFailure(api, session, stack)
     const leg = document(failure)
     await writeLeg(session, leg)
     return {
@@ -144,16 +146,30 @@ export async function run(given: Session<RunInputs>): Promise<Outcome> {
     }
   } catch (error) {
     const failure = asFailure(explainApiError(error, 'running the benchmark'))
-    if (inputs.keepOnFailure !== 'none' && stack !== undefined && !session.signal.aborted)
-      await markKept(api, inputs.namespace.model, inputs.keepOnFailure)
+    kept = await keepAfterFailure(api, session, stack)
     const leg = document(failure)
     await writeLeg(session, leg)
     return { outputs: {}, failure, leg, ...(repeats.length > 0 ? { resultsFolder } : {}) }
   } finally {
     await scaling?.close()
-    if (locks !== undefined && stack !== undefined) await keepLocks(locks, keptSeconds(stack, Date.now()), log)
+    if (locks !== undefined && stack !== undefined) {
+      // Between steps a Lease lasts minutes: whoever took it after them would remove what is kept to be looked at.
+      const of = kept ? { ...stack, lifetime: 'ttl' as const } : stack
+      await keepLocks(locks, keptSeconds(of, Date.now()), log)
+    }
     await api.close()
   }
+}
+
+/** Tells post, as `keep-on-failure` asks, to leave the stack until its expiry. @returns whether it will */
+async function keepAfterFailure(
+  api: Api,
+  { inputs, signal, log }: Session<RunInputs>,
+  stack: Inventory | undefined,
+): Promise<boolean> {
+  // After a cancellation, or when the Lease was lost, the stack may be somebody else's.
+  if (inputs.keepOnFailure === 'none' || stack === undefined || signal.aborted) return false
+  return markKept(api, inputs.namespace.model, inputs.keepOnFailure, log)
 }
 
 const outputsOf = (session: Session<RunInputs>, endpoint: string, resultsFolder: string) => ({

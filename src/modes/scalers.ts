@@ -97,16 +97,17 @@ export async function controllerGate(s: Scalers): Promise<void> {
   let before: number | undefined
   await pollReady(
     'the WVA controller',
-    async () => {
+    async signal => {
       const [live, pods] = await Promise.all([
-        get(s.api, 'Deployment', namespace, name, s.signal),
-        list(s.api, 'Pod', namespace, { labelSelector: controllerSelector, signal: s.signal }).then(
+        get(s.api, 'Deployment', namespace, name, signal),
+        list(s.api, 'Pod', namespace, { labelSelector: controllerSelector, signal }).then(
           r => r.items,
-          () => [],
+          () => undefined,
         ),
       ])
-      before ??= controllerRestarts(pods)
-      return controllerReadiness(live, pods, before)
+      // Only pods that were seen say how often they had restarted before.
+      if (pods !== undefined) before ??= controllerRestarts(pods)
+      return controllerReadiness(live, pods ?? [], before ?? 0)
     },
     {
       timeoutMs: s.gateMs,
@@ -118,33 +119,38 @@ export async function controllerGate(s: Scalers): Promise<void> {
 }
 
 /** The metrics pages of all decode pods that are ready, by pod. */
-async function pages(s: Scalers): Promise<Map<string, string | undefined>> {
+async function pages(s: Scalers, signal = s.signal): Promise<Map<string, string | undefined>> {
   const pods = decodePods(s.observer.view).filter(p => p.metadata.deletionTimestamp === undefined)
   const { namespace } = s.target
   const read = pods.map(
-    async ({ metadata: { name } }) =>
-      [name, await metricsPage(s.api, { namespace, name }, vllmPort, s.signal)] as const,
+    async ({ metadata: { name } }) => [name, await metricsPage(s.api, { namespace, name }, vllmPort, signal)] as const,
   )
   return new Map(await Promise.all(read))
 }
 
 /** What every model server is doing now; undefined for one that does not answer. */
-export async function serverLoads(s: Scalers): Promise<Map<string, ServerLoad | undefined>> {
-  return new Map([...(await pages(s))].map(([pod, page]) => [pod, page === undefined ? undefined : serverLoad(page)]))
+export async function serverLoads(s: Scalers, signal = s.signal): Promise<Map<string, ServerLoad | undefined>> {
+  return new Map(
+    [...(await pages(s, signal))].map(([pod, page]) => [pod, page === undefined ? undefined : serverLoad(page)]),
+  )
 }
 
 /** Every model server shows the gauges that WVA decides by. */
 export const metricsGate = (s: Scalers): Promise<void> =>
-  pollReady('the metrics of the model servers', async () => metricsReadiness(await pages(s), s.target.model), {
-    timeoutMs: s.gateMs,
-    next: 'Look at the log of the vllm container and at its page /metrics on port 8200.',
-    signal: s.signal,
-    log: s.log,
-  })
+  pollReady(
+    'the metrics of the model servers',
+    async signal => metricsReadiness(await pages(s, signal), s.target.model),
+    {
+      timeoutMs: s.gateMs,
+      next: 'Look at the log of the vllm container and at its page /metrics on port 8200.',
+      signal: s.signal,
+      log: s.log,
+    },
+  )
 
 /** Nothing waits and nothing runs on any model server. */
 export const idleGate = (s: Scalers): Promise<void> =>
-  pollReady('the queues of the model servers', async () => idleSentence(await serverLoads(s)), {
+  pollReady('the queues of the model servers', async signal => idleSentence(await serverLoads(s, signal)), {
     timeoutMs: s.gateMs,
     next: 'Something still sends requests to the stack: look for other harness pods, or raise `timeouts.gates`.',
     signal: s.signal,
@@ -160,23 +166,27 @@ export function idleSentence(loads: ReadonlyMap<string, ServerLoad | undefined>)
   return { state: 'ready' }
 }
 
-/** Deletes the HPA, then the VariantAutoscaling, and waits until both are gone. @returns whether there was one */
+/**
+ * Deletes the HPA, then the VariantAutoscaling, and waits until each is gone. Nothing is deleted when one of them is
+ * somebody else's.
+ * @returns whether there was one
+ */
 export async function removeScalers(s: Scalers): Promise<boolean> {
-  let found = false
-  for (const kind of ['HorizontalPodAutoscaler', 'VariantAutoscaling'] as const) {
-    const live = await get(s.api, kind, s.target.namespace, nameOf(s), s.signal)
-    if (live === undefined) continue
-    const object = { ...live, kind, apiVersion: live.apiVersion }
-    if (!isOurs(object, s.target.stack))
-      throw new UserError('PREFLIGHT', `The ${kind} ${nameOf(s)} is not of this stack.`, {
-        why: 'It does not carry our ownership label; nothing without it is deleted.',
-        next: 'Remove it, or use another namespace.',
-      })
-    found = true
+  const kinds = ['HorizontalPodAutoscaler', 'VariantAutoscaling'] as const
+  const found = await Promise.all(kinds.map(kind => get(s.api, kind, s.target.namespace, nameOf(s), s.signal)))
+  const objects = found.flatMap((live, i) => (live === undefined ? [] : [{ ...live, kind: kinds[i]! }]))
+  for (const object of objects) {
+    if (isOurs(object, s.target.stack)) continue
+    throw new UserError('PREFLIGHT', `The ${object.kind} ${nameOf(s)} is not of this stack.`, {
+      why: 'It does not carry our ownership label; nothing without it is deleted.',
+      next: 'Remove it, or use another namespace.',
+    })
+  }
+  for (const object of objects) {
     await remove(s.api, object, { signal: s.signal })
     await waitUntilGone(s.api, object, s.signal, s.log)
   }
-  return found
+  return objects.length > 0
 }
 
 /** Longest grace period of a model server that still answers requests, and a slow kubelet. */
@@ -187,26 +197,35 @@ export async function toRest(s: Scalers): Promise<boolean> {
   const { namespace } = s.target
   await setReplicas(s.api, namespace, nameOf(s), restingReplicas, s.signal)
   const surplus = decodePods(s.observer.view).length > restingReplicas
-  await s.observer.until(view => (restSentence(view, nameOf(s)).state === 'ready' ? true : undefined), {
+  // The watch may not have told yet what was set, by us or a moment before by the HPA: its generation says so.
+  const written = (await get(s.api, 'Deployment', namespace, nameOf(s), s.signal))?.metadata.generation
+  const sentence = (view: View) => restSentence(view, nameOf(s), written)
+  await s.observer.until(view => (sentence(view).state === 'ready' ? true : undefined), {
     timeoutMs: surplusGoneMs,
     signal: s.signal,
     onTimeout: view =>
       chainBroken(
         'the way back to its start state',
-        `Not there after ${surplusGoneMs / 1000} s: ${(restSentence(view, nameOf(s)) as { why?: string }).why ?? 'unknown'}.`,
+        `Not there after ${surplusGoneMs / 1000} s: ${(sentence(view) as { why?: string }).why ?? 'unknown'}.`,
         'Look at the events of the decode pods.',
       ),
   })
   return surplus
 }
 
-/** One replica, ready, and no other pod, not even one that is going. */
-export function restSentence(view: View, deployment: string): Readiness {
+/**
+ * One replica, ready, and no other pod, not even one that is going.
+ * @param written generation of the Deployment that the view must have reached, and its controller must have seen
+ */
+export function restSentence(view: View, deployment: string, written = 0): Readiness {
   const live = view.get('Deployment', deployment)
   const wanted = (live?.spec as { replicas?: number } | undefined)?.replicas
   const pods = decodePods(view)
-  const { readyReplicas = 0, replicas = 0 } = (live?.status ?? {}) as { readyReplicas?: number; replicas?: number }
+  const status = (live?.status ?? {}) as { observedGeneration?: number; readyReplicas?: number; replicas?: number }
+  const { observedGeneration = 0, readyReplicas = 0, replicas = 0 } = status
   if (wanted !== restingReplicas) return { state: 'waiting', why: `the Deployment asks for ${wanted} replicas` }
+  if (observedGeneration < Math.max(written, live?.metadata.generation ?? 0))
+    return { state: 'waiting', why: 'the Deployment controller has not looked at it since it was changed' }
   if (pods.length !== restingReplicas || replicas !== restingReplicas)
     return { state: 'waiting', why: `${pods.length} decode pods are there` }
   return readyReplicas === restingReplicas ? { state: 'ready' } : { state: 'waiting', why: 'its pod is not ready' }
@@ -220,14 +239,19 @@ const same = (seen: KubeObject | undefined, made: KubeObject): KubeObject | unde
 export async function createVariant(s: Scalers): Promise<number> {
   const made = await apply(s.api, variantAutoscaling(s.target), { signal: s.signal })
   const { decode, vllm } = names(s.target)
+  let decision: ReturnType<typeof decisionOf>
   await gate(
     s,
     'the decision of WVA',
     `The model servers show their metrics and WVA does not see them: check that its Prometheus selects the ServiceMonitor ${vllm} (input service-monitor-labels) and its namespace, and look at the log of the controller.`,
-    view => decisionReadiness(same(view.get('VariantAutoscaling', decode), made), view.get('Deployment', decode)),
+    view => {
+      const live = same(view.get('VariantAutoscaling', decode), made)
+      decision = decisionOf(live)
+      return decisionReadiness(live, view.get('Deployment', decode))
+    },
     () => controllerEvidence(s),
   )
-  return decisionOf(s.observer.view.get('VariantAutoscaling', decode))!.desired
+  return decision!.desired
 }
 
 async function controllerEvidence(s: Scalers): Promise<string[]> {
@@ -241,19 +265,27 @@ async function controllerEvidence(s: Scalers): Promise<string[]> {
 }
 
 /** What the HPA would read now. */
-export const readMetric = (s: Scalers): Promise<MetricAnswer> =>
-  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, s.signal)
+export const readMetric = (s: Scalers, options: { signal?: AbortSignal; once?: boolean } = {}): Promise<MetricAnswer> =>
+  externalMetric(s.api, s.target.namespace, metricName, { variant_name: nameOf(s) }, { signal: s.signal, ...options })
 
 /** The external metrics API serves what WVA has decided last. @returns that decision */
 export async function metricGate(s: Scalers): Promise<number> {
-  const decided = () => decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))?.desired ?? Number.NaN
-  await pollReady('the external metrics API', async () => externalMetricReadiness(await readMetric(s), decided()), {
+  let decided = Number.NaN
+  const look = async (signal: AbortSignal): Promise<Readiness> => {
+    const answer = await readMetric(s, { signal, once: true })
+    const decision = decisionOf(s.observer.view.get('VariantAutoscaling', nameOf(s)))
+    if (decision === undefined)
+      return { state: 'waiting', why: 'the VariantAutoscaling is not there any more, or has no decision' }
+    decided = decision.desired
+    return externalMetricReadiness(answer, decided)
+  }
+  await pollReady('the external metrics API', look, {
     timeoutMs: s.gateMs,
     next: 'Look at the log of prometheus-adapter, and compare its rule for inferno_desired_replicas with docs/platform.md.',
     signal: s.signal,
     log: s.log,
   })
-  return decided()
+  return decided
 }
 
 /** Creates the HPA, which starts from where the Deployment stands, and waits until it acts on the metric. */

@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Api } from '../cluster/api.ts'
+import { waitUntilGone } from '../cluster/gone.ts'
 import { wholeLog } from '../cluster/logs.ts'
-import { list, mergePatch, remove } from '../cluster/objects.ts'
+import { get, isOurs, list, mergePatch, remove } from '../cluster/objects.ts'
 import { describe, objectPath } from '../cluster/resources.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { keepAnnotation } from '../stack/inventory.ts'
@@ -45,9 +46,39 @@ export async function releaseGpus(api: Api, spec: StackSpec, log: Session<unknow
   }
 }
 
-/** Post reads this: a failed stack is scaled to 0 (evidence) or left alone (all) until its expiry. */
-export async function markKept(api: Api, namespace: string, keep: 'evidence' | 'all'): Promise<void> {
-  await mergePatch(api, 'ConfigMap', namespace, inventoryName, {
-    metadata: { annotations: { [keepAnnotation]: keep } },
-  }).catch(() => undefined)
+/** Post reads this: a failed stack is scaled to 0 (evidence) or left alone (all) until its expiry. @returns whether it was written */
+export async function markKept(
+  api: Api,
+  namespace: string,
+  keep: 'evidence' | 'all',
+  log: Session<unknown>['log'],
+): Promise<boolean> {
+  try {
+    await mergePatch(api, 'ConfigMap', namespace, inventoryName, {
+      metadata: { annotations: { [keepAnnotation]: keep } },
+    })
+    return true
+  } catch (error) {
+    log.warning(`keep-on-failure: ${keep} could not be noted, the stack is not kept: ${(error as Error).message}`)
+    return false
+  }
+}
+
+/**
+ * A standup over a stack that was kept: it is in use again, so post must not keep it once more. A Deployment that post
+ * scaled to 0 is made anew: the number that was set past our own apply would be a conflict for the next one.
+ */
+export async function takeBackIntoUse(api: Api, spec: StackSpec, session: Session<StandupInputs>): Promise<void> {
+  const { signal, log } = session
+  const inventory = await get(api, 'ConfigMap', spec.namespace, inventoryName, signal)
+  if (inventory?.metadata.annotations?.[keepAnnotation] === undefined) return
+  const live = await get(api, 'Deployment', spec.namespace, names(spec).decode, signal)
+  if (live !== undefined && isOurs(live, spec.stack) && (live.spec as { replicas?: number }).replicas === 0) {
+    const deployment = { ...live, apiVersion: 'apps/v1', kind: 'Deployment' }
+    await remove(api, deployment, { signal })
+    await waitUntilGone(api, deployment, signal, log)
+  }
+  const patch = { metadata: { annotations: { [keepAnnotation]: null } } }
+  await mergePatch(api, 'ConfigMap', spec.namespace, inventoryName, patch, signal)
+  log.info(`the stack ${spec.stack} was kept after a failure; it is in use again`)
 }

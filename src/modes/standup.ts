@@ -15,10 +15,10 @@ import { keepLocks, keptSeconds, type Locks, takeLocks } from './lock.ts'
 import { baseOutputs, withInventory, writePlan } from './plan.ts'
 import { standupPreflight } from './preflight.ts'
 import { ensureNamespaces, makeRoom } from './room.ts'
-import { type Outcome, openCluster, type Session, Timings } from './session.ts'
+import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 import { smokeTest } from './smoke.ts'
 import { waitForStack } from './stack-ready.ts'
-import { markKept, releaseGpus, saveServerLogs } from './standup-end.ts'
+import { markKept, releaseGpus, saveServerLogs, takeBackIntoUse } from './standup-end.ts'
 import { startScaling } from './standup-scaling.ts'
 import { refuseSameModel, refuseScaledBaseline } from './wva-platform.ts'
 
@@ -77,7 +77,7 @@ export async function standup(session: Session<StandupInputs>): Promise<Outcome>
 }
 
 /** From now on until a later step of the job, or until the stack expires. */
-const keptFor = ({ lifetime, ttlMs }: StandupInputs): number =>
+const keptFor = ({ lifetime, ttlMs }: Pick<StandupInputs, 'lifetime' | 'ttlMs'>): number =>
   keptSeconds({ lifetime, expiresEpochSeconds: (Date.now() + ttlMs) / 1000 }, Date.now())
 
 /** Everything that can be known and refused before the first write. */
@@ -126,6 +126,7 @@ async function build(
   if (autoscaling === undefined)
     await refuseScaledBaseline(api, { namespace: spec.namespace, deployment: names(spec).decode }, signal)
   else await refuseSameModel(api, spec, signal)
+  await takeBackIntoUse(api, spec, session)
   const live = await refuseForeign(api, objects, spec.stack, signal)
   // HPA and VariantAutoscaling come when the pods are ready: earlier, they would act on what was before.
   const early = objects.filter(o => !isScaler(o))
@@ -154,12 +155,24 @@ async function afterFailure(
   const { inputs, log, signal } = session
   // Without the Lease nothing was written, or the stack may be somebody else's by now.
   if (spec === undefined || locks === undefined || locks.lost.aborted) return
+  let kept = false
   if (signal.aborted) {
     if (inputs.lifetime === 'job') await releaseGpus(api, spec, log)
   } else {
+    if (await nothingStands(api, spec, signal)) {
+      // From a terminal no post step comes that would free the namespace for the next call, which has another id.
+      await locks.release().catch(error => log.debug(`the Lease was not released: ${(error as Error).message}`))
+      return
+    }
     await saveServerLogs(api, spec, session).catch(() => undefined)
-    if (inputs.keepOnFailure !== 'none') await markKept(api, spec.namespace, inputs.keepOnFailure)
+    if (inputs.keepOnFailure !== 'none') kept = await markKept(api, spec.namespace, inputs.keepOnFailure, log)
   }
-  const seconds = inputs.keepOnFailure === 'none' ? keptFor(inputs) : inputs.ttlMs / 1000
-  await keepLocks(locks, seconds, log)
+  await keepLocks(locks, keptFor(kept ? { ...inputs, lifetime: 'ttl' } : inputs), log)
 }
+
+/** Refused before the first object: without an inventory there is nothing to hold a Lease for. */
+const nothingStands = (api: Api, spec: StackSpec, signal: AbortSignal): Promise<boolean> =>
+  findInventory(api, spec.namespace, signal).then(
+    found => found === undefined,
+    () => false,
+  )

@@ -26,9 +26,12 @@ export interface WvaController {
   readonly version: string
 }
 
-/** The controller alone: what belongs to a model is made by standup. */
+/**
+ * The controller alone: what belongs to a model is made by standup. It takes only an https address of Prometheus, and the
+ * chart's stand-in for a missing certificate of its CA is none that the controller could parse.
+ */
 export const installController = (namespace: string, version: string): string =>
-  `helm upgrade --install workload-variant-autoscaler oci://ghcr.io/llm-d-incubation/workload-variant-autoscaler/workload-variant-autoscaler --version ${version} -n ${namespace} --create-namespace --set va.enabled=false --set hpa.enabled=false --set vllmService.enabled=false --set wva.image.tag=v${version} --set wva.prometheus.baseURL=https://PROMETHEUS:PORT`
+  `helm upgrade --install workload-variant-autoscaler oci://ghcr.io/llm-d-incubation/workload-variant-autoscaler/workload-variant-autoscaler --version ${version} -n ${namespace} --create-namespace --set va.enabled=false --set hpa.enabled=false --set vllmService.enabled=false --set wva.image.tag=v${version} --set wva.prometheus.baseURL=https://PROMETHEUS:PORT --set wva.prometheus.monitoringNamespace=MONITORING_NAMESPACE --set-file wva.prometheus.caCert=prometheus-ca.pem`
 /** Chart 5.2.0: newer ones were reported to read the rules in another way. */
 export const installAdapter =
   'helm upgrade --install prometheus-adapter prometheus-adapter --repo https://prometheus-community.github.io/helm-charts --version 5.2.0 -n MONITORING_NAMESPACE -f adapter-values.yaml'

@@ -163,8 +163,9 @@ export const LegDocument = Type.Object(
         closed,
       ),
     ),
-    /** Objects that should be gone and are not, `Kind namespace/name`. */
+    /** Under WVA, of a run: whether it can react within a step at all. */
     reaction: Type.Optional(Reaction),
+    /** Objects that should be gone and are not, `Kind namespace/name`. */
     leftovers: Type.Array(Text, { maxItems: 5000 }),
     /** Objects kept on purpose. */
     kept: Type.Array(Text, { maxItems: 5000 }),

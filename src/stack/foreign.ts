@@ -25,13 +25,18 @@ export const isCurrent = (c: Condition | undefined, live: KubeObject): c is Cond
   c !== undefined && (c.observedGeneration === undefined || c.observedGeneration >= (live.metadata.generation ?? 0))
 
 const quoteLimit = 300
+const quoteHead = 140
 
-/** Foreign text as part of a sentence: one line, no control characters, at most 300 characters. */
+/**
+ * Foreign text as part of a sentence: one line, no control characters, at most 300 characters. A longer one loses its
+ * middle: errors of Kubernetes begin with what was tried and end with the cause.
+ */
 export function quoted(text: unknown, instead: string): string {
   if (typeof text !== 'string') return instead
   const line = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim()
   if (line === '') return instead
-  return line.length > quoteLimit ? `${line.slice(0, quoteLimit)}...` : line
+  if (line.length <= quoteLimit) return line
+  return `${line.slice(0, quoteHead)} ... ${line.slice(line.length - (quoteLimit - quoteHead - 5))}`
 }
 
 /** `Programmed is False: <message>`. */

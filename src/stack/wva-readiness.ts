@@ -177,7 +177,10 @@ export function externalMetricReadiness(answer: MetricAnswer, desired: number): 
     return waiting(
       'the external metrics API does not know inferno_desired_replicas: its adapter has no rule or no series for it',
     )
-  if (answer.status !== 200) return waiting(`the external metrics API answered ${answer.status}`)
+  if (answer.status === 0)
+    return waiting(`the external metrics API did not answer: ${quoted(answer.message, 'no reason')}`)
+  if (answer.status !== 200)
+    return waiting(`the external metrics API answered ${answer.status}: ${quoted(answer.message, 'no message')}`)
   if (answer.values.length === 0) return waiting('the external metrics API serves no value for the variant')
   if (answer.values.length > 1)
     return broken(

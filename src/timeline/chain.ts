@@ -55,14 +55,16 @@ function decisionBreaks(events: readonly WatchEvent[], of: Span & { readonly bli
         why: `WVA has not decided anything for ${seconds(silent)}: it was blind`,
       })
   }
+  // What is gone cannot be decided about: its silence is no second break.
+  const until = gone?.at ?? of.to
   for (const event of own) {
-    if (event.at > of.to) break
+    if (event.at > until) break
     if (event.lastRun === undefined || event.lastRun === lastRun) continue
     lastRun = event.lastRun
     if (event.at > of.from) look(event.at)
     heard = Math.max(of.from, event.at)
   }
-  look(of.to)
+  look(until)
   return breaks
 }
 

@@ -89,6 +89,8 @@ async function job(leg: (typeof parameterSets)[string]['legs'][number], index: n
       repeats,
       'workload-overrides': workloadOverrides(set!),
       'settle-window': platform.window,
+      'slo-ttft': set!.slo.ttft,
+      'slo-tpot': set!.slo.tpot,
     }
     done.push(await step(leg.name, { ...common, ...load }))
   }

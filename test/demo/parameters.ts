@@ -13,41 +13,47 @@ export interface ParameterSet {
   readonly maxReplicas: number
   /** Stabilisation windows of the HPA, s. */
   readonly windows: { readonly up: number; readonly down: number }
+  /** Inputs slo-ttft and slo-tpot. */
+  readonly slo: { readonly ttft: string; readonly tpot: string }
 }
 
 const both = (replicas: number) => [
   { name: 'baseline', wva: false, replicas },
   { name: 'wva', wva: true, replicas },
 ]
-/** Eight requests at once, 60 tokens of 12 ms each: a replica serves at most about 11 requests per second. */
+/** Eight requests at once, 60 tokens of about 13 ms each: a replica serves about 10 requests per second. */
 const smallServer = { SIM_MAX_SEQS: '8', SIM_STEP_MS: '12' }
+/** Within reach of that server, when it has no queue. */
+const slo = { ttft: '1s', tpot: '20ms' }
 
 export const parameterSets: Readonly<Record<string, ParameterSet>> = {
   worth: {
     title: 'WVA is worth it',
     truth:
-      'One replica serves about 11 requests per second. The baseline keeps 1 and drowns from 16 on; WVA reacts within about two of six seconds and adds replicas.',
-    legs: both(1),
+      'The load grows in steps that the replicas of before can carry for a while, and a new one serves within about two seconds: both legs meet the targets at every rate. The baseline keeps 3 replicas all the time, WVA has 1 to 3: two fifths to a half less GPU time.',
+    legs: both(3),
     server: smallServer,
-    rates: [4, 8, 16, 24],
+    rates: [4, 11, 18, 22],
     secondsPerRate: 6,
     repeats: 4,
     outputTokens: 60,
     maxReplicas: 4,
     windows: { up: 0, down: 60 },
+    slo,
   },
   'not-worth': {
     title: 'WVA is not worth it',
     truth:
-      'The baseline keeps 3 replicas, enough for every rate. A new replica takes 5 s to start, as long as a step: WVA has 1 replica where 3 are needed, and those that it adds come too late.',
-    legs: both(3),
-    server: { ...smallServer, SIM_START_SECONDS: '5' },
-    rates: [16, 24, 16, 24],
-    secondsPerRate: 5,
+      'One short peak, then nothing. The 2 replicas of the baseline are enough for it. WVA has 1 when it comes, is still adding replicas when it is over, and then keeps them for its down window: half of the requests of the peak miss their target, for a quarter more GPU time.',
+    legs: both(2),
+    server: smallServer,
+    rates: [4, 19, 4, 4, 4, 4],
+    secondsPerRate: 6,
     repeats: 4,
     outputTokens: 60,
     maxReplicas: 4,
-    windows: { up: 3, down: 60 },
+    windows: { up: 0, down: 60 },
+    slo,
   },
   aa: {
     title: 'A/A: twice the same leg',
@@ -63,6 +69,7 @@ export const parameterSets: Readonly<Record<string, ParameterSet>> = {
     outputTokens: 60,
     maxReplicas: 4,
     windows: { up: 0, down: 60 },
+    slo,
   },
 }
 

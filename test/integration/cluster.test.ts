@@ -7,6 +7,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals'
 import { Api, pause } from '../../src/cluster/api.ts'
 import { isTransient } from '../../src/cluster/api-error.ts'
+import { externalMetric } from '../../src/cluster/autoscaling.ts'
 import { loadKubeconfig, proxyFor } from '../../src/cluster/config.ts'
 import { connect } from '../../src/cluster/discover.ts'
 import { exec } from '../../src/cluster/exec.ts'
@@ -62,6 +63,14 @@ describe('retries', () => {
     server.faults.add({ match: r => r.path.endsWith('/configmaps/c'), status: 503 })
     await expect(get(api, 'ConfigMap', 'default', 'c')).rejects.toMatchObject({ status: 503 })
     expect(server.requests().slice(before)).toHaveLength(5)
+  })
+  test('what the caller asks for again by itself is not repeated', async () => {
+    const before = server.requests().length
+    server.faults.add({ match: r => r.path.endsWith('/inferno_desired_replicas'), status: 503, message: 'away' })
+    const ask = { signal: AbortSignal.timeout(20_000), once: true }
+    const answer = await externalMetric(api, 'default', 'inferno_desired_replicas', { variant_name: 'a' }, ask)
+    expect(answer).toMatchObject({ status: 503, values: [] })
+    expect(server.requests().slice(before)).toHaveLength(1)
   })
   test('a POST is not repeated', async () => {
     const before = server.requests().length

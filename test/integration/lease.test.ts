@@ -498,4 +498,38 @@ describe('waiting', () => {
     await held.release()
     await (await waiter).release()
   })
+
+  test('others who are faster do not make a waiter slower', async () => {
+    const ref = fresh()
+    leave(ref, { holder: undefined, stack: undefined })
+    const conflict = { status: 409, reason: 'Conflict', times: 8 }
+    server.faults.add({ match: r => r.method === 'PUT' && r.path.endsWith(ref.name), ...conflict })
+    const started = Date.now()
+    const held = await acquireLease(api, ref, options('a'))
+    expect(Date.now() - started).toBeLessThan(3000)
+    await held.release()
+  })
+
+  test('a watch that has stopped does not make it believe in a holder of the past again', async () => {
+    const ref = fresh()
+    const long = { durationSeconds: 60, renewEveryMs: 60_000 }
+    const first = await acquireLease(api, ref, options('a', long))
+    const waiter = acquireLease(api, ref, options('b'))
+    await until(() => record(ref).tickets.length === 1)
+    await pause(200)
+    server.faults.add({
+      match: r => r.query.watch === 'true' && r.query.fieldSelector?.endsWith(ref.name) === true,
+      status: 503,
+    })
+    server.faults.dropWatches()
+    await pause(50)
+    await first.release()
+    const second = await acquireLease(api, ref, options('c', long))
+    await pause(4500)
+    const holders = lines.map(l => / held by (\w)/.exec(l)?.[1]).filter(Boolean)
+    expect(holders).toEqual(['a', 'c'])
+    server.faults.clear()
+    await second.release()
+    await (await waiter).release()
+  })
 })

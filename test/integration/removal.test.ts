@@ -17,7 +17,14 @@ const labels = { [stackLabel]: stack }
 
 /** What a stack under the autoscaler has besides. */
 const scalers: KubeObject[] = [
-  { apiVersion: 'autoscaling/v2', kind: 'HorizontalPodAutoscaler', metadata: { name: 'scaler', namespace, labels } },
+  {
+    ...{
+      apiVersion: 'autoscaling/v2',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'scaler', namespace, labels },
+    },
+    spec: { maxReplicas: 2, scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: 'decode' } },
+  },
   { apiVersion: 'llmd.ai/v1alpha1', kind: 'VariantAutoscaling', metadata: { name: 'scaler', namespace, labels } },
   { apiVersion: 'monitoring.coreos.com/v1', kind: 'ServiceMonitor', metadata: { name: 'scaler', namespace, labels } },
 ]

@@ -1,3 +1,5 @@
+import { wvaMutants } from './wva.mjs'
+
 // One-line mutations of behaviours that cost most when they break. `find` must occur exactly once in `file`; the test file
 // `test` must fail in the mutated copy.
 export const mutants = [
@@ -166,13 +168,6 @@ export const mutants = [
     test: 'test/unit/inputs/bad-inputs.test.ts',
   },
   {
-    name: 'wva: true is accepted',
-    file: 'src/inputs/stack-inputs.ts',
-    find: "if (r.read('wva', values.boolean, false)) {",
-    replace: "if (r.read('wva', values.boolean, false) && r.given('never')) {",
-    test: 'test/unit/inputs/bad-inputs.test.ts',
-  },
-  {
     name: 'a pipe in foreign text breaks a table',
     file: 'src/report/escape.ts',
     find: '[&<>|',
@@ -214,4 +209,5 @@ export const mutants = [
     replace: 'isHeld(pod) && pod.ready',
     test: 'test/unit/timeline/replica-table.test.ts',
   },
+  ...wvaMutants,
 ]

@@ -7,7 +7,8 @@ import path from 'node:path'
 import { mutants } from './list.mjs'
 
 const root = path.join(import.meta.dirname, '..', '..')
-const copies = 2
+// More than there are cores: what these tests do most is wait.
+const copies = 4
 const only = process.argv[2]
 const chosen = mutants.filter(m => only === undefined || m.name.includes(only))
 

@@ -6,6 +6,8 @@ import { plannedSeconds, renderProfile } from '../../../src/harness/profiles.ts'
 import { parseInputs } from '../../../src/inputs.ts'
 import { settingsOf } from '../../../src/paths/build.ts'
 import { wellLitPaths } from '../../../src/paths/index.ts'
+import { requirements } from '../../../src/platform/requirements.ts'
+import { adapterObjects } from '../../sandbox/wva/monitoring-objects.ts'
 
 const read = (file: string): string => readFileSync(file, 'utf8')
 const pages = [
@@ -103,4 +105,51 @@ test.each(pages)('every file of the repository that %s names in code exists', pa
     m => m[1]!,
   )
   expect(names.filter(file => file !== 'bench/short_answers.yaml' && !existsSync(file))).toEqual([])
+})
+
+describe('docs/platform.md', () => {
+  const page = read('docs/platform.md')
+
+  test('has every command that standup prints, and no other version of it', () => {
+    const commands = page.replaceAll(/ \\\n +/g, ' ')
+    for (const line of requirements.flatMap(r => r.install)) expect(commands).toContain(`\n${line}\n`)
+  })
+
+  test('the values for prometheus-adapter hold the rule that the sandbox works with', () => {
+    const values = blocks('docs/platform.md').find(
+      (b): b is { rules: { external: unknown } } => typeof b === 'object' && b !== null && 'rules' in b,
+    )
+    const config = adapterObjects({ rule: 'max', relist: '1s' }).find(
+      o => o.kind === 'ConfigMap' && o.metadata.name === 'prometheus-adapter',
+    )
+    const { 'config.yaml': text } = config!.data as { 'config.yaml': string }
+    expect({ externalRules: values?.rules.external }).toEqual(parse(text))
+  })
+})
+
+/** The sentences of the code that a page quotes: what is in code font and has three words, but for commands and YAML. */
+const quotedSentences = ['docs/troubleshooting.md', 'docs/platform.md'].flatMap(page =>
+  [
+    ...read(page)
+      .replaceAll(/```[\s\S]*?```/g, '')
+      .matchAll(/`([^`\n]+)`/g),
+  ]
+    .map(m => m[1]!)
+    .filter(text => text.split(' ').length > 2 && !/^(kubectl|max by)|: ['{]/.test(text))
+    .map(text => [page, text] as const),
+)
+const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
+  .filter(f => f.endsWith('.ts'))
+  .map(f => read(`src/${f}`))
+  .join('\n')
+
+test('the pages quote enough sentences to check', () => {
+  for (const page of ['docs/troubleshooting.md', 'docs/platform.md'])
+    expect(quotedSentences.filter(([of]) => of === page).length).toBeGreaterThan(7)
+})
+
+test.each(quotedSentences)('%s quotes a sentence of the code: %s', (_page, sentence) => {
+  // Three dots stand for a value of a template.
+  const parts = sentence.split('…').map(part => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  expect(new RegExp(parts.join('\\$\\{[^\\n]*?\\}')).test(sources)).toBe(true)
 })

@@ -1,6 +1,8 @@
 import { expect, test } from '@jest/globals'
 import { parse } from 'yaml'
 import { builtInProfiles, plannedSeconds, renderProfile } from '../../../src/harness/profiles.ts'
+import { chartBehavior } from '../../../src/stack/components/autoscaling.ts'
+import { expectedReaction } from '../../../src/timeline/reaction.ts'
 import { failureOf } from './failure-of.ts'
 
 const stack = {
@@ -50,6 +52,19 @@ backend_kwargs:
     sha256: expect.stringMatching(/^[0-9a-f]{64}$/),
   })
   expect(plannedSeconds(profile)).toBe(480)
+})
+
+test('chatbot_autoscaling sends the same requests, up and down again, in steps that are long enough for WVA to answer', () => {
+  const { yaml, profile } = render('chatbot_autoscaling')
+  expect(profile).toMatchObject({ rates: [1, 2, 4, 8, 4, 2, 1], secondsPerRate: 600 })
+  const { rate: _rate, max_seconds: _seconds, backend_kwargs, ...rest } = parse(yaml)
+  const { rate: _r, max_seconds: _s, backend_kwargs: _k, ...synthetic } = parse(render('chatbot_synthetic').yaml)
+  expect(rest).toEqual(synthetic)
+  expect(backend_kwargs).toEqual({ timeout: 600 })
+  const { seconds } = expectedReaction({
+    ...{ behavior: chartBehavior, reconcileMs: 60_000, startSeconds: 120, stepSeconds: profile.secondsPerRate },
+  })
+  expect(seconds).toBeLessThan(profile.secondsPerRate)
 })
 
 test('the identity of a workload is its meaning: not its target, model, seed, comments or order of keys', () => {

@@ -51,6 +51,17 @@ test('B45, B46: a WVA leg has 22 objects, the four of the autoscaler named after
   })
 })
 
+test('ceiling, behaviour and accelerator of a leg are those that were asked for and found', () => {
+  const hpaBehavior = { scaleUp: { stabilizationWindowSeconds: 30 }, scaleDown: { stabilizationWindowSeconds: 60 } }
+  const objects = planOf(
+    specWith({ wva: true, maxReplicas: 3, hpaBehavior }, { accelerator: { key: 'k', value: 'NVIDIA-A100-SXM4-80GB' } }),
+  )
+  expect(only(objects, 'HorizontalPodAutoscaler', decode).spec).toMatchObject({ maxReplicas: 3, behavior: hpaBehavior })
+  expect(only(objects, 'VariantAutoscaling', decode).metadata.labels).toMatchObject({
+    'inference.optimization/acceleratorName': 'A100',
+  })
+})
+
 test('the ServiceMonitor selects the Service, and carries the labels that the Prometheus asks for', () => {
   const objects = planOf(specWith({ wva: true, serviceMonitorLabels: { release: 'kube-prometheus-stack' } }))
   const monitor = only(objects, 'ServiceMonitor')

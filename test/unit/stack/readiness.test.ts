@@ -106,7 +106,7 @@ const failedSituations: Record<string, { code: FailureCode; why: RegExp; next: R
   'Pod/crashed-twice-and-runs': { code: 'MODEL_LOAD', why: /exit code 139\), 2 restarts/, next: /last lines/ },
   'Pod/evicted': { code: 'MODEL_LOAD', why: /low on resource: ephemeral-storage/, next: /log/ },
   'Pod/failed': { code: 'HARNESS', why: /container harness ended with exit code 3/, next: /log/ },
-  'Pod/hostile': { code: 'MODEL_LOAD', why: /evil \[2Jline \| x \| @everyone y+\.\.\.$/, next: /plan\.yaml/ },
+  'Pod/hostile': { code: 'MODEL_LOAD', why: /evil \[2Jline \| x \| @everyone y+ \.\.\. y+$/, next: /plan\.yaml/ },
   'Pod/image-back-off': { code: 'IMAGE_PULL', why: /llm-d-cuda:v9/, next: /image-registry/ },
   'Pod/image-error-repeats': { code: 'IMAGE_PULL', why: /not found/, next: /image-registry/ },
   'Pod/image-name-invalid': { code: 'IMAGE_PULL', why: /invalid reference format/, next: /reference and tag/ },

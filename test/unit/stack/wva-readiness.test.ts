@@ -102,6 +102,13 @@ test('B50: the external metric must be there once, and be what was decided', () 
   expect(why(externalMetricReadiness(answer([1, 1]), 1))).toMatch(/^failed: .*2 values \(1, 1\).*adds them up/)
   expect(why(externalMetricReadiness(answer([], 404), 1))).toMatch(/does not know inferno_desired_replicas/)
   expect(why(externalMetricReadiness(answer([], 503), 1))).toMatch(/not available: no endpoints/)
+<<<<<<< HEAD
+  expect(why(externalMetricReadiness(answer([], 500), 1))).toMatch(/answered 500: no endpoints$/)
+=======
+  expect(why(externalMetricReadiness(answer([], 0), 1))).toBe(
+    'waiting: the external metrics API did not answer: no endpoints',
+  )
+>>>>>>> h-mut
   expect(why(externalMetricReadiness(answer([], 403), 1))).toMatch(/^failed: .*may not read/)
 })
 
@@ -125,6 +132,16 @@ test('B50: the HPA must act on a current value', () => {
     /ScalingActive is False: no metrics returned/,
   )
   expect(why(hpaReadiness(hpa({ conditions: [active('True')], currentMetrics: [] })))).toMatch(/no current value/)
+})
+
+test('B50: of a long condition of the HPA the cause is kept, which stands at its end', () => {
+  const selector = `&LabelSelector{MatchLabels:map[string]string{variant_name: ${'m'.repeat(120)},},MatchExpressions:[],}`
+  const tried = `the HPA was unable to compute the replica count: unable to get external metric ns/inferno_desired_replicas/${selector}`
+  const cause = 'unable to fetch metrics from external metrics API: it is forbidden'
+  const sentence = why(hpaReadiness(hpa({ conditions: [active('False', `${tried}: ${cause}`)] })))
+  expect(sentence).toMatch(/^waiting: ScalingActive is False: the HPA was unable to compute/)
+  expect(sentence.endsWith(`: ${cause}`)).toBe(true)
+  expect(sentence).toHaveLength('waiting: ScalingActive is False: '.length + 300)
 })
 
 test('whatever stands in a status, the sentences are one line and nothing throws', () => {

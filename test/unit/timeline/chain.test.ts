@@ -59,6 +59,11 @@ test('the same decision seen again does not count as a new one', () => {
 test('a VariantAutoscaling that is deleted under load is a break; before or after, it is none', () => {
   const gone = (at: number): Decided => ({ ...decided(at, at), type: 'DELETED' })
   expect(links([...steady, gone(200)])).toEqual([['decision', 200]])
+  expect(links([...steady.slice(0, 3), gone(200)])).toEqual([['decision', 200]])
+  expect(links([...steady.slice(0, 2), gone(200)])).toEqual([
+    ['decision', 130],
+    ['decision', 200],
+  ])
   expect(links([gone(50), ...steady])).toEqual([])
   expect(links([...steady, gone(401)])).toEqual([])
 })
