@@ -102,13 +102,10 @@ test('B50: the external metric must be there once, and be what was decided', () 
   expect(why(externalMetricReadiness(answer([1, 1]), 1))).toMatch(/^failed: .*2 values \(1, 1\).*adds them up/)
   expect(why(externalMetricReadiness(answer([], 404), 1))).toMatch(/does not know inferno_desired_replicas/)
   expect(why(externalMetricReadiness(answer([], 503), 1))).toMatch(/not available: no endpoints/)
-<<<<<<< HEAD
   expect(why(externalMetricReadiness(answer([], 500), 1))).toMatch(/answered 500: no endpoints$/)
-=======
   expect(why(externalMetricReadiness(answer([], 0), 1))).toBe(
     'waiting: the external metrics API did not answer: no endpoints',
   )
->>>>>>> h-mut
   expect(why(externalMetricReadiness(answer([], 403), 1))).toMatch(/^failed: .*may not read/)
 })
 
