@@ -63,6 +63,8 @@ export interface RemovalRequest {
   readonly purge: boolean
   /** How long objects may take to go after they were deleted. */
   readonly timeoutMs: number
+  /** Called when all but the inventory is gone: what is found by the inventory alone has to go before it. */
+  readonly beforeInventory?: () => Promise<void>
   readonly signal: AbortSignal
   readonly log: Log
 }
@@ -113,7 +115,10 @@ export async function removeStack(api: Api, request: RemovalRequest): Promise<Re
     targets.filter(o => !isInventory(o)),
     failures,
   )
-  if (rest.length === 0 && failures.length === 0) await removeAll(roots.filter(isInventory))
+  if (rest.length === 0 && failures.length === 0) {
+    await request.beforeInventory?.()
+    await removeAll(roots.filter(isInventory))
+  }
   const kept = found.filter(o => keep.includes(o.kind as Kind)).map(describe)
   return { deleted, kept, leftovers: rest.map(leftoverText), failures }
 }

@@ -7,7 +7,7 @@ import { UserError } from '../errors.ts'
 import type { Inputs } from '../inputs.ts'
 import { type Inventory, keepAnnotation } from '../stack/inventory.ts'
 import { actingFor, ofStack } from './identity.ts'
-import { dropLocks, keepLocks, keptSeconds, type Locks, resumeLocks } from './lock.ts'
+import { dropLocks, dropModelLock, keepLocks, keptSeconds, type Locks, resumeLocks } from './lock.ts'
 import { withScalers } from './run-scaling.ts'
 import { findInventory, type Session } from './session.ts'
 import { restoreScalers } from './settle.ts'
@@ -44,6 +44,7 @@ export async function removeOwnStack(api: Api, session: Session<Inputs>): Promis
     deep: false,
     purge: false,
     timeoutMs: goneTimeoutMs,
+    beforeInventory: () => dropModelLock(api, inventory, { holders: [session.holder], signal, log }),
     signal,
     log,
   })

@@ -167,13 +167,25 @@ export async function namespaceLease(api: Api, namespace: string, signal: AbortS
   }
 }
 
+interface DropOptions {
+  readonly holders: readonly string[]
+  readonly signal: AbortSignal
+  readonly log: Session<unknown>['log']
+}
+
 /** Deletes the Leases of a stack that is gone, as far as one of `holders` has them. */
-export async function dropLocks(
-  api: Api,
-  stack: Locked,
-  options: { holders: readonly string[]; signal: AbortSignal; log: Session<unknown>['log'] },
-): Promise<void> {
-  for (const ref of locksOf(stack).toReversed()) {
+export const dropLocks = (api: Api, stack: Locked, options: DropOptions): Promise<void> =>
+  drop(api, locksOf(stack).toReversed(), options)
+
+/**
+ * Deletes the Lease of a stack's model, if one of `holders` has it. Only the inventory tells where it is: when a teardown is
+ * cut after the inventory, nobody would find it any more, and the model would be locked until it runs out.
+ */
+export const dropModelLock = (api: Api, stack: Locked, options: DropOptions): Promise<void> =>
+  drop(api, locksOf(stack).slice(1), options)
+
+async function drop(api: Api, refs: readonly LockRef[], options: DropOptions): Promise<void> {
+  for (const ref of refs) {
     try {
       await dropLock(api, ref, options)
     } catch (error) {
@@ -183,11 +195,7 @@ export async function dropLocks(
   }
 }
 
-async function dropLock(
-  api: Api,
-  ref: LockRef,
-  options: { holders: readonly string[]; signal: AbortSignal },
-): Promise<void> {
+async function dropLock(api: Api, ref: LockRef, options: DropOptions): Promise<void> {
   for (;;) {
     const live = await get(api, 'Lease', ref.namespace, ref.name, options.signal)
     const holder = (live?.spec as { holderIdentity?: string } | undefined)?.holderIdentity ?? ''

@@ -9,7 +9,7 @@ import { inventoryName, stackLabel } from '../stack/kube.ts'
 import { mayTearDown } from '../stack/locks.ts'
 import { ofStack } from './identity.ts'
 import { legDocument } from './leg.ts'
-import { dropLocks, namespaceLease } from './lock.ts'
+import { dropLocks, dropModelLock, namespaceLease } from './lock.ts'
 import { checkRights } from './preflight.ts'
 import { findInventory, type Outcome, openCluster, type Session, Timings } from './session.ts'
 
@@ -37,6 +37,7 @@ export async function teardown(given: Session<TeardownInputs>): Promise<Outcome>
       deep: inputs.deep,
       purge: inputs.purge,
       timeoutMs: goneTimeoutMs,
+      beforeInventory: async () => stack && dropModelLock(api, stack, dropping(stack, session)),
       signal,
       log,
     }
@@ -98,10 +99,16 @@ async function refuseStacksOfOthers(api: Api, session: Session<TeardownInputs>):
 
 /** After the last object: from then on somebody else may stand a stack up. */
 async function dropStackLocks(api: Api, stack: Inventory | undefined, session: Session<TeardownInputs>): Promise<void> {
-  const { inputs, holder, signal, log } = session
+  const { inputs } = session
   const of = stack ?? { namespace: inputs.namespace.model, stack: '', model: inputs.model }
-  await dropLocks(api, of, { holders: [holder, ...(stack ? [stack.holder] : [])], signal, log })
+  await dropLocks(api, of, dropping(stack, session))
 }
+
+const dropping = (stack: Inventory | undefined, { holder, signal, log }: Session<TeardownInputs>) => ({
+  holders: [holder, ...(stack ? [stack.holder] : [])],
+  signal,
+  log,
+})
 
 /** A broken inventory must not keep a stack alive: the label alone is enough to remove it. */
 async function readStack(

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from '@jest/globals'
+import { killAt } from './kill-at.ts'
 import { leftovers, namespace, shortProfile, startWorld, type World } from './world.ts'
 
 let world: World
@@ -9,27 +10,6 @@ const foreign = {
   kind: 'ConfigMap',
   metadata: { name: 'somebody-elses', namespace },
   data: { a: '1' },
-}
-
-/** Sends a signal as soon as the output shows a text. */
-function killAt(marker: string, signal: NodeJS.Signals) {
-  let kill: ((s: NodeJS.Signals) => void) | undefined
-  let seen = ''
-  let sent = false
-  return {
-    onSpawn: (k: (s: NodeJS.Signals) => void) => {
-      kill = k
-    },
-    onOutput: (text: string) => {
-      seen += text
-      if (sent || !seen.includes(marker)) return
-      sent = true
-      kill?.(signal)
-    },
-    get sent() {
-      return sent
-    },
-  }
 }
 
 describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {

@@ -182,6 +182,18 @@ describe('order, failures, time', () => {
     expect(order.filter(d => d === `configmaps/${inventoryName}`)).toHaveLength(1)
   })
 
+  test('what only the inventory can name goes when all else is gone, and before it', async () => {
+    let left: string[] = []
+    const beforeInventory = async () => {
+      left = rest()
+    }
+    await removeStack(api, request({ beforeInventory }))
+    expect(left).toEqual(
+      ['PersistentVolumeClaim model-pvc', 'Secret llm-d-hf-token', `ConfigMap ${inventoryName}`].sort(),
+    )
+    expect(rest()).not.toContain(`ConfigMap ${inventoryName}`)
+  })
+
   test('B85: an object that a finalizer holds is named with it after the time-out, and the inventory stays', async () => {
     const pool = server.store.list('inferencepools.inference.networking.k8s.io', namespace)[0]!
     server.store.delete('inferencepools.inference.networking.k8s.io', namespace, pool.metadata.name)
