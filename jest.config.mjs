@@ -16,7 +16,8 @@ export default {
     ],
   },
   testTimeout: 60_000,
-  maxWorkers: 2,
+  // Most of the time a test waits for processes of the sandbox: more of them than cores keep the cores busy.
+  maxWorkers: 4,
   coverageProvider: 'babel',
   collectCoverageFrom: ['src/**/*.ts'],
 }

@@ -43,7 +43,7 @@ export async function standingFor<I extends Inputs>(
   const found = await findInventory(api, spec.namespace, session.signal)
   if (found === undefined) return session
   const { inventory } = found
-  const expired = inventory.expiresEpochSeconds * 1000 <= Date.now()
+  const expired = inventory.expiresEpochSeconds * 1000 <= api.serverNow()
   const same = isSameStack(inventory, spec)
   if (inventory.holder === session.holder) {
     if (same || expired) return session

@@ -68,13 +68,21 @@ export async function takeLocks(
       )
     }
   } catch (error) {
-    await together(held)
-      .release()
-      .catch(() => undefined)
+    const locks = together(held)
+    // A stack of ours may stand already: it stays ours between two steps.
+    if (await standsHere(api, stack, session.holder)) await keepLocks(locks, betweenStepsSeconds, session.log)
+    else await locks.release().catch(() => undefined)
     throw error
   }
   return together(held)
 }
+
+const standsHere = (api: Api, stack: Locked, holder: string): Promise<boolean> =>
+  findInventory(api, stack.namespace, AbortSignal.timeout(keepPatienceMs)).then(
+    found => found?.inventory.holder === holder,
+    // Not known: a Lease that runs out by itself does less harm than a stack without one.
+    () => true,
+  )
 
 /**
  * Goes on holding the Leases that standup took.

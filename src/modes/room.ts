@@ -19,7 +19,7 @@ export async function makeRoom(api: Api, spec: StackSpec, session: Session<Stand
   const found = await findInventory(api, spec.namespace, signal)
   if (found === undefined || isSameStack(found.inventory, spec)) return
   const { stack, harnessNamespace, expiresEpochSeconds } = found.inventory
-  if (expiresEpochSeconds * 1000 > Date.now()) throw alreadyHolds(found.inventory)
+  if (expiresEpochSeconds * 1000 > api.serverNow()) throw alreadyHolds(found.inventory)
   log.info(`stack ${stack} expired at ${new Date(expiresEpochSeconds * 1000).toISOString()}: removing it first`)
   session.touch()
   const namespaces = [...new Set([spec.namespace, harnessNamespace])]

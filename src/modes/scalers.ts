@@ -1,4 +1,5 @@
 import type { Api } from '../cluster/api.ts'
+import { isNotFound } from '../cluster/api-error.ts'
 import { externalMetric, metricsPage, setReplicas } from '../cluster/autoscaling.ts'
 import { podEvidence } from '../cluster/diagnose.ts'
 import { chainBroken, pollReady } from '../cluster/gate.ts'
@@ -199,18 +200,35 @@ const surplusGoneMs = 5 * 60_000
 /** Sets the Deployment to its resting number and waits until no other pod is left. @returns whether one had to go */
 export async function toRest(s: Scalers): Promise<boolean> {
   const { namespace } = s.target
-  await setReplicas(s.api, namespace, nameOf(s), restingReplicas, s.signal)
+  try {
+    await setReplicas(s.api, namespace, nameOf(s), restingReplicas, s.signal)
+  } catch (error) {
+    if (!isNotFound(error)) throw error
+    throw chainBroken(
+      'the way back to its start state',
+      `The Deployment ${nameOf(s)} is gone`,
+      'Stand the stack up again.',
+    )
+  }
   const surplus = decodePods(s.observer.view).length > restingReplicas
   // The watch may not have told yet what was set, by us or a moment before by the HPA: its generation says so.
   const written = (await get(s.api, 'Deployment', namespace, nameOf(s), s.signal))?.metadata.generation
+  let said = ''
   const sentence = (view: View) => restSentence(view, nameOf(s), written)
-  await s.observer.until(view => (sentence(view).state === 'ready' ? true : undefined), {
+  const look = (view: View): true | undefined => {
+    const verdict = sentence(view)
+    if (verdict.state === 'ready') return true
+    if (verdict.why !== said) s.log.info(`back to ${restingReplicas} replica: ${verdict.why}`)
+    said = verdict.why
+    return undefined
+  }
+  await s.observer.until(look, {
     timeoutMs: surplusGoneMs,
     signal: s.signal,
-    onTimeout: view =>
+    onTimeout: () =>
       chainBroken(
         'the way back to its start state',
-        `Not there after ${surplusGoneMs / 1000} s: ${(sentence(view) as { why?: string }).why ?? 'unknown'}.`,
+        `Not there after ${surplusGoneMs / 1000} s: ${said}.`,
         'Look at the events of the decode pods.',
       ),
   })

@@ -4,10 +4,10 @@ import type { Api } from '../cluster/api.ts'
 import { waitUntilGone } from '../cluster/gone.ts'
 import { wholeLog } from '../cluster/logs.ts'
 import { get, isOurs, list, mergePatch, remove } from '../cluster/objects.ts'
-import { describe, objectPath } from '../cluster/resources.ts'
+import { describe } from '../cluster/resources.ts'
 import type { StandupInputs } from '../inputs.ts'
 import { keepAnnotation } from '../stack/inventory.ts'
-import { inventoryName, type KubeObject, stackLabel } from '../stack/kube.ts'
+import { inventoryName, stackLabel } from '../stack/kube.ts'
 import { names } from '../stack/names.ts'
 import type { StackSpec } from '../stack/spec.ts'
 import type { Session } from './session.ts'
@@ -36,11 +36,18 @@ export async function saveServerLogs(api: Api, spec: StackSpec, session: Session
 export async function releaseGpus(api: Api, spec: StackSpec, log: Session<unknown>['log']): Promise<void> {
   const signal = AbortSignal.timeout(5000)
   const name = names(spec).decode
+  // The HPA first: it would otherwise be told of a Deployment that is gone, in the events that are evidence.
+  const kinds = [
+    ...(spec.autoscaling === undefined ? [] : (['HorizontalPodAutoscaler'] as const)),
+    'Deployment' as const,
+  ]
   try {
-    const live = await api.request<KubeObject>('GET', objectPath('Deployment', spec.namespace, name), { signal })
-    if (live.metadata.labels?.[stackLabel] !== spec.stack) return
-    await remove(api, { ...live, apiVersion: 'apps/v1', kind: 'Deployment' }, { signal })
-    log.info(`cancelled: deleted ${describe({ kind: 'Deployment', metadata: { name } })} first; post removes the rest`)
+    for (const kind of kinds) {
+      const live = await get(api, kind, spec.namespace, name, signal)
+      if (live === undefined || !isOurs(live, spec.stack)) continue
+      await remove(api, { ...live, kind }, { signal })
+      log.info(`cancelled: deleted ${describe({ kind, metadata: { name } })} first; post removes the rest`)
+    }
   } catch (error) {
     log.debug(`cancelled: ${(error as Error).message}`)
   }

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { asFailure } from '../../../src/errors.ts'
 import { dropLocks, keepLocks, namespaceLease, resumeLocks, takeLocks } from '../../../src/modes/lock.ts'
+import { inventory } from '../../../src/stack/inventory.ts'
 import { emptyRecord, type LeaseRecord, leaseObject, readRecord } from '../../../src/stack/lease-record.ts'
 import { lockedStack, locksOf } from '../../../src/stack/locks.ts'
+import { stackObjects } from '../../../src/stack/stack.ts'
+import { standupRun } from '../../unit/stack/specs.ts'
 import { controllerNamespace, decode, namespace, ScaledStack, spec } from './scaled-stack.ts'
 
 let stack: ScaledStack
@@ -41,6 +44,13 @@ describe('taking the Leases of a stack', () => {
     expect(stack.server.requests().slice(from)[0]?.path).toContain(`/${namespace}/leases`)
     expect(live()).toBeUndefined()
     expect(readRecord(live(ofModel)!).holder).toBe('them')
+  })
+
+  test('keeps that of the namespace where a stack of its own stands, when the other is not free', async () => {
+    stack.server.store.create(inventory(spec, stackObjects(spec), { ...standupRun, holder: 'me' }))
+    leave(ofModel, 'them', { running: true })
+    await takeLocks(stack.api, spec, session('me'), options).catch(asFailure)
+    expect(readRecord(live()!)).toMatchObject({ holder: 'me', running: false, durationSeconds: 900 })
   })
 
   test('keeps both, goes on with both in the next step, and leaves none when they are released', async () => {
