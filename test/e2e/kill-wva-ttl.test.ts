@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import type { KubeObject } from '../../src/stack/kube.ts'
+import { expiresAnnotation } from '../../src/stack/inventory.ts'
+import { inventoryName, type KubeObject } from '../../src/stack/kube.ts'
 import { addBystanders } from './bystanders.ts'
 import { expectKilled, type Killer, killAt, killWhen } from './kill-at.ts'
-import { shortProfile, type World } from './world.ts'
+import { namespace, shortProfile, type World } from './world.ts'
 import {
   benchLeases,
   completePost,
@@ -18,7 +19,6 @@ import {
 /** One stack that outlives its job; every run is killed in the reset before its first repeat, and the next finds what it left. */
 let world: World
 let expectClean: () => void
-const ttlSeconds = 2 * 3600
 let wanted: unknown[]
 
 const specs = (): unknown[] => [...hpas(world), ...variants(world)].map(({ kind, spec }) => ({ kind, spec }))
@@ -31,20 +31,24 @@ const made = (list: (world: World) => KubeObject[]) => {
 beforeAll(async () => {
   world = await startWvaWorld({ env: { SIM_MAX_SEQS: '2', SIM_STEP_MS: '12' } })
   expectClean = await addBystanders(world)
-  await succeeded(world.main('standup', { ...wvaStandup, lifetime: 'ttl', ttl: `${ttlSeconds}s` }))
+  await succeeded(world.main('standup', { ...wvaStandup, lifetime: 'ttl', ttl: '2h' }))
   wanted = specs()
 }, 60_000)
 afterAll(() => world?.close(), 60_000)
 
 const load = { ...wvaRun, 'workload-overrides': shortProfile('[16]', 3) }
 
-/** Both Leases are the stack's for as long as its inventory says, and no step of it runs. */
+/** Both Leases are the stack's until it expires, and no step of it runs. */
 function expectKept(): void {
+  const inventory = world.sandbox.api.store.get('configmaps', namespace, inventoryName)!
+  const expires = Number(inventory.metadata.annotations?.[expiresAnnotation])
+  expect(expires).toBeGreaterThan(Date.now() / 1000 + 3600)
   expect(benchLeases(world)).toHaveLength(2)
   for (const { metadata, spec } of benchLeases(world)) {
+    const lease = spec as { holderIdentity: string; renewTime: string; leaseDurationSeconds: number }
     expect(metadata.annotations).not.toHaveProperty(['llm-d.ai/bench-lease-running'])
-    expect(spec).toMatchObject({ holderIdentity: 'llm-d/consumer/4242/wva' })
-    expect((spec as { leaseDurationSeconds: number }).leaseDurationSeconds).toBeGreaterThan(ttlSeconds - 120)
+    expect(lease.holderIdentity).toBe('llm-d/consumer/4242/wva')
+    expect(Math.abs(Date.parse(lease.renewTime) / 1000 + lease.leaseDurationSeconds - expires)).toBeLessThan(5)
   }
 }
 
