@@ -69,6 +69,7 @@ export const promises = {
   84: 'Tearing down what is not there succeeds; one failing delete does not stop the others and fails the step at the end.',
   85: 'Scalers and the route go first, the inventory last; the wait is bounded and names the finalizers that hold an object.',
   86: 'All kinds are deleted at once, and a namespace that is named twice is worked on once.',
+  91: 'Both legs of a matrix run one after the other in one namespace, and their results are kept apart.',
 }
 
 /** Every test whose name begins with numbers (`B31: ...`, `B2, B4: ...`), one entry per number. */

@@ -154,6 +154,8 @@ async function clear(api: Api, previous: PreviousStack, session: LockSession): P
     deep: false,
     purge: false,
     timeoutMs: goneTimeoutMs,
+    beforeInventory: async () =>
+      found && dropModelLock(api, found.inventory, { holders: [previous.holder], signal, log }),
     signal,
     log,
   })
