@@ -154,7 +154,7 @@ describe('a failing cluster gives its code, evidence and a next step', () => {
     expect(step.exitCode).toBe(1)
     expect(step.stdout).toMatch(/no-such-claim/)
     expect(['MODEL_LOAD', 'GPU_SHORTAGE']).toContain(step.outputs['failure-code'])
-  }, 120_000)
+  }, 180_000)
 })
 
 const runCases: Case[] = [

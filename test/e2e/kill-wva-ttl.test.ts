@@ -33,7 +33,7 @@ beforeAll(async () => {
   expectClean = await addBystanders(world)
   await succeeded(world.main('standup', { ...wvaStandup, lifetime: 'ttl', ttl: '2h' }))
   wanted = specs()
-}, 60_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 const load = { ...wvaRun, 'workload-overrides': shortProfile('[16]', 3) }
@@ -73,7 +73,7 @@ test('SIGTERM under load, when WVA has added a replica: the scalers stay, the Le
   await completePost(world, run)
   expect(world.names('pods').filter(name => name.startsWith('llmdbench-guidellm'))).toEqual([])
   expectRestored()
-}, 60_000)
+}, 180_000)
 
 test.each([
   ['SIGKILL', 1],
@@ -105,7 +105,7 @@ test('SIGKILL when the HPA is gone and the VariantAutoscaling is not: post bring
   expect(variants(world)).toHaveLength(1)
   await completePost(world, run)
   expectRestored()
-}, 60_000)
+}, 180_000)
 
 test.each([
   ['the VariantAutoscaling is made and the HPA is not', variants],
@@ -131,7 +131,7 @@ test('SIGKILL when both are gone, and no post: a run that does not reset makes t
   const next = await succeeded(world.main('run', { ...load, settle: '0s' }))
   expect(next.stdout).toContain('making them again from the inventory')
   expectRestored()
-}, 60_000)
+}, 180_000)
 
 test('the teardown of the same workflow run needs no force, also right after a kill; a late post brings nothing back', async () => {
   const run = await killedRun(killAt('reset 5 of 6', 'SIGKILL'), 'SIGKILL')
@@ -139,4 +139,4 @@ test('the teardown of the same workflow run needs no force, also right after a k
   expectClean()
   await completePost(world, run)
   expectClean()
-}, 60_000)
+}, 180_000)

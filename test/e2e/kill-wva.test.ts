@@ -22,7 +22,7 @@ beforeAll(async () => {
   // Two requests at once: the load asks for a second replica within a second.
   world = await startWvaWorld({ env: { SIM_MAX_SEQS: '2', SIM_STEP_MS: '12' } })
   expectClean = await addBystanders(world)
-}, 60_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 const load = { ...wvaRun, repeats: '2', 'workload-overrides': shortProfile('[16]', 3) }

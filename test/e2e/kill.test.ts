@@ -33,7 +33,7 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     const post = await world.post(step)
     expect(post.exitCode).toBe(0)
     expect(leftovers(before, world.sandbox.snapshot())).toEqual([expect.stringContaining('somebody-elses')])
-  }, 120_000)
+  }, 180_000)
 
   test('B75: in run, post removes the harness, the stack stays until the post of standup', async () => {
     world = await startWorld()
@@ -51,7 +51,7 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     expect(pods.filter(n => n.includes('-decode-'))).toHaveLength(2)
     expect((await world.post(standup)).exitCode).toBe(0)
     expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
-  }, 120_000)
+  }, 180_000)
 
   test('in teardown: post finishes it', async () => {
     world = await startWorld()
@@ -66,7 +66,7 @@ describe.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s', signal => {
     if (step.state.bench !== undefined) await world.post(step)
     expect((await world.post(standup)).exitCode).toBe(0)
     expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
-  }, 120_000)
+  }, 180_000)
 })
 
 test('a repeat that finished before the cancellation is published by post', async () => {
@@ -81,7 +81,7 @@ test('a repeat that finished before the cancellation is published by post', asyn
   expect(leg.repeats.map((r: { index: number }) => r.index)).toEqual([1])
   expect(leg.status).toBe('cancelled')
   expect(world.github.comments()).toHaveLength(1)
-}, 120_000)
+}, 180_000)
 
 test('B75: SIGKILL while the endpoint is probed: post removes the probe pod', async () => {
   world = await startWorld()
@@ -103,4 +103,4 @@ test('B75: SIGKILL while the endpoint is probed: post removes the probe pod', as
   expect(probes()).toHaveLength(1)
   expect((await world.post(step)).exitCode).toBe(0)
   expect(probes()).toEqual([])
-}, 120_000)
+}, 180_000)

@@ -11,7 +11,7 @@ let before: string[]
 beforeAll(async () => {
   world = await startWorld()
   before = world.sandbox.snapshot()
-}, 60_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 const legOf = (name: RegExp): LegDocument => {
@@ -33,7 +33,7 @@ test('B19, B20, B34, B36, B37: standup ends with a stack that serves, and says w
     endpoint: `http://infra-llmdbench-inference-gateway-istio.${namespace}.svc.cluster.local:80`,
   })
   expect(step.stdout).toContain(`the gateway answers with ${model}`)
-}, 120_000)
+}, 180_000)
 
 test('B38: a second standup with the same inputs changes nothing but the inventory', async () => {
   const pods = () =>
@@ -49,7 +49,7 @@ test('B38: a second standup with the same inputs changes nothing but the invento
   })
   expect(step.stdout).toMatch(/applied 18 objects: 0 created, [01] changed, 1[78] unchanged/)
   expect(pods()).toEqual(uids)
-}, 120_000)
+}, 180_000)
 
 test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both artifacts and one comment, and cleans up', async () => {
   const step = await world.main('run', { repeats: '2' })
@@ -91,7 +91,7 @@ test('B53, B61, B68, B70, B73, B75: run measures every repeat, publishes both ar
   expect(world.sandbox.api.store.list('pods', namespace).filter(p => p.metadata.name.startsWith('llmdbench-'))).toEqual(
     [],
   )
-}, 120_000)
+}, 180_000)
 
 test('the counts in the comment are those of the records', async () => {
   const leg = legOf(/\.run\.a1$/)
@@ -114,14 +114,14 @@ test('B79, B83, B84: teardown removes the stack, keeps weights and token, and is
   expect(second.exitCode).toBe(0)
   expect(second.stdout).toContain('nothing of ours to delete')
   expect(world.github.comments()).toHaveLength(1)
-}, 120_000)
+}, 180_000)
 
 test('after the stack is gone, run says so and names lifetime: ttl', async () => {
   const step = await world.main('run')
   expect(step.exitCode).toBe(1)
   expect(step.stdout).toContain('lifetime: ttl')
   expect(step.outputs['failure-code']).toBe('PREFLIGHT')
-}, 60_000)
+}, 180_000)
 
 test('B83: teardown with deep deletes the weights and the token too', async () => {
   const step = await world.main('teardown', { deep: 'true' })
@@ -130,7 +130,7 @@ test('B83: teardown with deep deletes the weights and the token too', async () =
     .list('persistentvolumeclaims', namespace)
     .concat(world.sandbox.api.store.list('secrets', namespace))
   expect(rest.map(o => o.metadata.name)).toEqual([])
-}, 60_000)
+}, 180_000)
 
 test('B9: the plan of a standup holds no secret', async () => {
   const step = await world.main('standup', { 'dry-run': 'true' })
@@ -139,7 +139,7 @@ test('B9: the plan of a standup holds no secret', async () => {
   expect(plan).toContain('REDACTED')
   expect(plan).not.toContain(hfToken)
   expect(plan).not.toContain(Buffer.from(hfToken).toString('base64'))
-}, 60_000)
+}, 180_000)
 
 test('B8: a dry run changes nothing in the cluster', async () => {
   const writes = world.sandbox.api.requests().length
@@ -154,4 +154,4 @@ test('B8: a dry run changes nothing in the cluster', async () => {
     .filter(r => r.method !== 'GET' && !r.path.includes('selfsubject') && (r.userAgent ?? '').includes('bench-action'))
   expect(changing).toEqual([])
   expect(leftovers(at, world.sandbox.snapshot())).toEqual([])
-}, 60_000)
+}, 180_000)

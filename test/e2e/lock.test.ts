@@ -13,7 +13,7 @@ let expectClean: () => void
 beforeAll(async () => {
   world = await startWvaWorld()
   expectClean = await addBystanders(world)
-}, 60_000)
+}, 180_000)
 afterEach(() => expectClean())
 afterAll(() => world?.close(), 60_000)
 
@@ -109,7 +109,7 @@ test('B91: two legs of a matrix that share a namespace run one after the other, 
   const [comment] = world.github.comments()
   expect(comment?.body).toMatch(/baseline/)
   expect(comment?.body).toMatch(/wva/)
-}, 120_000)
+}, 180_000)
 
 test('after a holder that was killed, without a post, the next waits until its Lease has run out and removes its stack first', async () => {
   const killer = killAt('reset 5 of 6', 'SIGKILL')
@@ -132,7 +132,7 @@ test('after a holder that was killed, without a post, the next waits until its L
   // The Lease of the model went with the stack that it was taken for.
   expect(holders()).toEqual({ 'llm-d-bench': 'llm-d/consumer/5002/baseline' })
   await succeeded(step(5002, 'teardown'))
-}, 120_000)
+}, 180_000)
 
 test('a stack of somebody else: lock: fail does not wait, run refuses, teardown does not remove it, lock: force does', async () => {
   await succeeded(step(6001, 'standup'))
@@ -161,7 +161,7 @@ test('a stack of somebody else: lock: fail does not wait, run refuses, teardown 
     spec.holderIdentity = holder
   })
   await succeeded(step(6002, 'teardown', { lock: 'force' }))
-}, 120_000)
+}, 180_000)
 
 test('two WVA legs of one model in two namespaces: the second waits for the Lease of the model', async () => {
   const other = 'llm-d-bench-b'
@@ -175,4 +175,4 @@ test('two WVA legs of one model in two namespaces: the second waits for the Leas
   expect(first.stdout).toContain('left over: nothing')
   expect(owner(other)).toBe('llm-d/consumer/7002/wva')
   await succeeded(step(7002, 'teardown', { namespace: other, matrix: '{"wva": true}' }))
-}, 120_000)
+}, 180_000)

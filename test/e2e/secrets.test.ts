@@ -90,4 +90,4 @@ test('a pull request from a fork is refused before the kubeconfig is read', asyn
   expect(step.exitCode).toBe(1)
   expect(step.stdout).toMatch(/fork/)
   expect(step.outputs['failure-code']).toBe('PREFLIGHT')
-}, 60_000)
+}, 180_000)

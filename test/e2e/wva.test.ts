@@ -18,7 +18,7 @@ beforeAll(async () => {
     },
   })
   before = world.sandbox.snapshot()
-}, 90_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 const standupInputs = {
@@ -60,7 +60,7 @@ test('B41, B45, B50: standup under WVA ends when the chain is seen working, at 1
   const asked = ours.findIndex(r => r.path.includes('/inferno_desired_replicas'))
   expect(asked).toBeGreaterThan(0)
   expect(made).toBeGreaterThan(asked)
-}, 120_000)
+}, 180_000)
 
 test('B38: a second standup of a WVA leg at its start state leaves its scalers alone', async () => {
   const uids = () =>
@@ -73,7 +73,7 @@ test('B38: a second standup of a WVA leg at its start state leaves its scalers a
   ok(step)
   expect(step.stdout).toContain('the stack stands at its start state already')
   expect(uids()).toEqual(earlier)
-}, 120_000)
+}, 180_000)
 
 test('B52, B74: run resets between repeats and records what WVA, HPA and replicas did under load', async () => {
   const step = await world.main('run', {
@@ -125,7 +125,7 @@ test('teardown of a WVA leg removes scalers and Leases, and leaves the platform 
   expect(step.outputs.leftovers).toBe('0')
   expect(leftovers(before, world.sandbox.snapshot())).toEqual([])
   expect(before.filter(line => !world.sandbox.snapshot().includes(line))).toEqual([])
-}, 120_000)
+}, 180_000)
 
 test('the baseline leg beside it gives one comment with both legs in one table', async () => {
   const baseline = { matrix: '{"wva": false}', strategy: '{"job-total": 2}', replicas: '1' }

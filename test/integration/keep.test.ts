@@ -25,11 +25,11 @@ beforeAll(async () => {
     sandbox: { wva: { reconcile: '300ms', scrape: '150ms', window: '2s', relist: '200ms' }, hpaSyncMs: 300 },
   })
   api = new Api(loadKubeconfig({ kind: 'content', yaml: world.sandbox.kubeconfig }, undefined, {}), log)
-}, 60_000)
+}, 180_000)
 afterAll(async () => {
   await api?.close()
   await world?.close()
-}, 60_000)
+}, 180_000)
 
 /** A step of a job whose stack ends with it, in this process; `of` is its namespace. */
 async function open<I extends Inputs>(
@@ -84,7 +84,7 @@ describe('after a standup that failed', () => {
     await world.sandbox.until('no decode pod', () => stackPods('keep-evidence').length === 0)
     expect(world.names('services', 'keep-evidence').length).toBeGreaterThan(0)
     expect(leaseSeconds('keep-evidence')).toBeGreaterThan(5 * 3600)
-  }, 90_000)
+  }, 180_000)
 
   test('keep-on-failure: all leaves it as it is until its expiry', async () => {
     const session = await open<StandupInputs>('standup', 'keep-all', { ...crash, 'keep-on-failure': 'all' })
@@ -95,7 +95,7 @@ describe('after a standup that failed', () => {
     expect(wanted('keep-all')).toBe(2)
     expect(stackPods('keep-all')).toEqual(pods)
     expect(leaseSeconds('keep-all')).toBeGreaterThan(5 * 3600)
-  }, 90_000)
+  }, 180_000)
 
   test('keep-on-failure: none, the default, removes it and frees the namespace', async () => {
     const session = await open<StandupInputs>('standup', 'keep-none', crash)
@@ -103,7 +103,7 @@ describe('after a standup that failed', () => {
     await post(session)
     expect(decode('keep-none')).toBeUndefined()
     expect(leaseSeconds('keep-none')).toBeUndefined()
-  }, 90_000)
+  }, 180_000)
 
   test('what is kept is refused to another run before its expiry, and removed first by one after it', async () => {
     const of = 'keep-expires'
@@ -124,7 +124,7 @@ describe('after a standup that failed', () => {
     expect(wanted(of)).toBe(2)
     await post(late)
     expect(decode(of)).toBeUndefined()
-  }, 120_000)
+  }, 180_000)
 })
 
 test('after a run that failed the post step of standup keeps the stack as that run asked, and its Lease lasts as long', async () => {
@@ -157,7 +157,7 @@ test('after a run that failed the post step of standup keeps the stack as that r
   expect(leaseSeconds(of)).toBe(15 * 60)
   await post(again)
   expect(decode(of)).toBeUndefined()
-}, 120_000)
+}, 180_000)
 
 test('under WVA nothing brings back the replicas of a stack that is kept for evidence, until a standup takes it into use', async () => {
   const of = 'keep-wva'
@@ -188,4 +188,4 @@ test('under WVA nothing brings back the replicas of a stack that is kept for evi
   await post(again)
   expect(decode(of)).toBeUndefined()
   expect(hpa()).toBeUndefined()
-}, 120_000)
+}, 180_000)

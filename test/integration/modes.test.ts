@@ -18,7 +18,7 @@ const log: Log = { ...silentLog, info: line => void lines.push(line), warning: l
 
 beforeAll(async () => {
   world = await startWorld()
-}, 60_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 /** A mode as the command line asks for it, in this process. */
@@ -60,7 +60,7 @@ test('B39: after a crash there is a log file of the model server, and its last w
   const texts = await Promise.all(logs.map(f => readFile(path.join(session.out, f), 'utf8')))
   expect(texts.join('\n')).toContain('unrecognized arguments: --no-such-flag')
   expect(outcome.failure?.evidence.join('\n')).toContain('unrecognized arguments: --no-such-flag')
-}, 90_000)
+}, 180_000)
 
 test('B38, B39: a changed input is applied over what stands there, and the logs of both servers are kept', async () => {
   const session = await open<StandupInputs>('standup')
@@ -71,7 +71,7 @@ test('B38, B39: a changed input is applied over what stands there, and the logs 
   expect(logs).toHaveLength(2)
   for (const file of logs)
     expect(await readFile(path.join(session.out, file), 'utf8')).toContain('Application startup complete')
-}, 90_000)
+}, 180_000)
 
 test('a token that expires before the planned end of the load is refused before a pod is made', async () => {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
@@ -94,7 +94,7 @@ test('a token that expires before the planned end of the load is refused before 
     .slice(before)
     .filter(r => r.method === 'POST' && r.path.endsWith('/pods') && r.body.includes('harness.sh'))
   expect(pods).toEqual([])
-}, 60_000)
+}, 180_000)
 
 test('B58, B59: a profile that cannot be used is refused before the cluster is asked anything', async () => {
   const before = world.sandbox.api.requests().length
@@ -147,7 +147,7 @@ test('B52, B65, B66: run needs no word about the autoscaler; a repeat that does 
       .sort(),
   ).toEqual(['r1', 'r2'])
   expect(world.names('pods').filter(name => name.startsWith('llmdbench-'))).toEqual([])
-}, 90_000)
+}, 180_000)
 
 test('B65: a harness that ended before anybody looked is judged by the exit code in the status of its container', async () => {
   const session = await open<RunInputs>('run', {
@@ -169,7 +169,7 @@ test('B65: a harness that ended before anybody looked is judged by the exit code
   expect(ended).toBe(true)
   expect(outcome.failure).toBeUndefined()
   expect(outcome.leg?.repeats[0]).toMatchObject({ status: 'done', exitCode: 0 })
-}, 90_000)
+}, 180_000)
 
 type Statuses = { containerStatuses?: { name: string; state?: { terminated?: unknown } }[] } | undefined
 const harnessEnded = (): boolean =>
@@ -193,4 +193,4 @@ test('another model is refused while a stack stands, and takes over volume and t
   expect(kept?.metadata.uid).toBe(volume?.metadata.uid)
   expect(kept?.metadata.labels?.['llm-d.ai/bench-stack']).toBe(next.outputs.stack)
   expect(world.names('deployments.apps').filter(n => n.startsWith('meta-lla'))).toEqual([])
-}, 120_000)
+}, 180_000)

@@ -16,7 +16,7 @@ beforeAll(async () => {
   world = await startWorld({
     sandbox: { wva: { reconcile: '300ms', scrape: '150ms', window: '2s', relist: '200ms' }, hpaSyncMs: 300 },
   })
-}, 60_000)
+}, 180_000)
 afterAll(() => world?.close(), 60_000)
 
 /** A step of one leg of a matrix, in this process. */
@@ -62,7 +62,7 @@ test('two legs of one matrix in one namespace take turns by themselves, and neit
   expect(world.names('leases.coordination.k8s.io', 'llm-d-autoscaler')).toContainEqual(
     expect.stringMatching(/^llm-d-bench-wva-[0-9a-f]{10}$/),
   )
-}, 120_000)
+}, 180_000)
 
 test('a leg without WVA is refused where an HPA scales its Deployment', async () => {
   const hpa = world.sandbox.api.store.list('horizontalpodautoscalers.autoscaling', namespace)[0]!
@@ -78,7 +78,7 @@ test('a leg without WVA is refused where an HPA scales its Deployment', async ()
   // Where nothing was built nobody has to wait.
   expect(world.names('leases.coordination.k8s.io')).toEqual([])
   world.sandbox.api.store.delete('horizontalpodautoscalers.autoscaling', namespace, name)
-}, 60_000)
+}, 180_000)
 
 test('lock: force in a teardown removes what another run holds, with both Leases', async () => {
   expect((await standup((await open<StandupInputs>('standup', 'wva', wvaInputs)).session)).failure).toBeUndefined()
@@ -87,4 +87,4 @@ test('lock: force in a teardown removes what another run holds, with both Leases
   expect(decodes()).toEqual([])
   expect(world.names('leases.coordination.k8s.io')).toEqual([])
   expect(world.names('leases.coordination.k8s.io', 'llm-d-autoscaler').filter(n => n.includes('bench'))).toEqual([])
-}, 60_000)
+}, 180_000)

@@ -59,4 +59,4 @@ test('B50: a stack of the same name that stands up while the gauge of the one be
   expect(Math.max(...asked)).toBe(1)
   expect(chain.replicas).toBe(1)
   expect(await chain.metric()).toEqual(['1'])
-}, 90_000)
+}, 180_000)

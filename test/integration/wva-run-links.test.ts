@@ -7,7 +7,7 @@ let chain: Chain
 beforeAll(async () => {
   chain = await Chain.start()
   await chain.stands()
-}, 60_000)
+}, 180_000)
 afterAll(() => chain?.close())
 
 const load = (seconds: number) => ({ 'workload-overrides': shortProfile('[1]', seconds) })
@@ -27,7 +27,7 @@ test('B50: a controller that went away after its first decision is seen as blind
   expect(outcome.failure).toBeUndefined()
   expect(outcome.leg?.repeats[0]).toMatchObject({ carriedOver: false, settled: { how: 'reset', tries: 1 } })
   expect(outcome.leg?.repeats[0]).not.toHaveProperty('chainBreaks')
-}, 90_000)
+}, 180_000)
 
 test('B50: with `settle: 0s` a blind controller is in the record of the repeat, and what it measured is invalid', async () => {
   chain.scale(controllers, 0)
@@ -39,7 +39,7 @@ test('B50: with `settle: 0s` a blind controller is in the record of the repeat, 
   expect(repeat!.settled?.carriedOver).toMatch(/the last decision is \d+ s old/)
   expect(repeat!.chainBreaks?.map(b => b.link)).toContain('decision')
   expect(outcome.failure?.code).toBe('WVA_CHAIN')
-}, 90_000)
+}, 180_000)
 
 test('B50: a chain that breaks in a repeat is named in it, the step fails, and the results are kept', async () => {
   let repaired: Promise<void> | undefined
@@ -67,7 +67,7 @@ test('B50: a chain that breaks in a repeat is named in it, the step fails, and t
     ...{ link: 'decision', why: 'the VariantAutoscaling was deleted' },
   })
   expect(outcome.resultsFolder).toBeDefined()
-}, 150_000)
+}, 180_000)
 
 test('B50: an adapter that is away for longer than a hiccup breaks the external metric and the HPA', async () => {
   chain.whenSaid(/^repeat 1: seed/, () => chain.scale(adapter, 0))
@@ -76,4 +76,4 @@ test('B50: an adapter that is away for longer than a hiccup breaks the external 
   expect(outcome.failure?.code).toBe('WVA_CHAIN')
   const [repeat] = outcome.leg!.repeats
   expect(repeat!.steps).toHaveLength(1)
-}, 120_000)
+}, 180_000)
