@@ -15,12 +15,9 @@ import {
   metricGate,
   metricsGate,
   readMetric,
-  removeScalers,
-  restSentence,
-  type Scalers,
   serverLoads,
-  toRest,
-} from './scalers.ts'
+} from './chain-gates.ts'
+import { removeScalers, restSentence, type Scalers, toRest } from './scalers.ts'
 
 /** A VariantAutoscaling whose first decision comes from what was before is made again so often. */
 const decisionTries = 3

@@ -23,7 +23,7 @@ export const wvaMutants = [
   },
   {
     name: 'the decision of a former VariantAutoscaling is accepted',
-    file: 'src/modes/scalers.ts',
+    file: 'src/modes/chain-gates.ts',
     find: 'seen?.metadata.uid === made.metadata.uid ? seen : undefined',
     replace: 'made && seen',
     test: 'test/integration/modes/settle.test.ts',
@@ -137,7 +137,7 @@ export const wvaMutants = [
   },
   {
     name: 'restarts of all time count as new ones',
-    file: 'src/modes/scalers.ts',
+    file: 'src/modes/chain-gates.ts',
     find: 'if (pods !== undefined) before ??= controllerRestarts(pods)',
     replace: 'before ??= controllerRestarts(pods ?? [])',
     test: 'test/integration/modes/scalers.test.ts',
@@ -153,7 +153,7 @@ export const wvaMutants = [
   },
   {
     name: 'a model server with a queue counts as idle',
-    file: 'src/modes/scalers.ts',
+    file: 'src/modes/chain-gates.ts',
     find: 'load.running + load.waiting > 0',
     replace: 'load.running > 0',
     test: 'test/integration/modes/scalers.test.ts',

@@ -7,9 +7,8 @@ import {
   idleSentence,
   metricGate,
   metricsGate,
-  removeScalers,
-  toRest,
-} from '../../../src/modes/scalers.ts'
+} from '../../../src/modes/chain-gates.ts'
+import { removeScalers, toRest } from '../../../src/modes/scalers.ts'
 import { decode, namespace, page, ScaledStack } from './scaled-stack.ts'
 
 let stack: ScaledStack

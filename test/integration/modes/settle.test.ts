@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { asFailure } from '../../../src/errors.ts'
-import { createVariant, removeScalers } from '../../../src/modes/scalers.ts'
+import { createVariant } from '../../../src/modes/chain-gates.ts'
+import { removeScalers } from '../../../src/modes/scalers.ts'
 import { atStart, reset, restoreScalers, waitForStart } from '../../../src/modes/settle.ts'
 import { decode, namespace, page, ScaledStack } from './scaled-stack.ts'
 
