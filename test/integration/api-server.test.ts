@@ -53,10 +53,12 @@ function open(method: string, path: string, options: Options = {}): Promise<Inco
 }
 async function call(method: string, path: string, options: Options = {}): Promise<Reply> {
   const response = await open(method, path, options)
+  const content = await text(response)
+  const isJson = String(response.headers['content-type']).includes('json')
   return {
     status: response.statusCode ?? 0,
     headers: response.headers,
-    body: JSON.parse(await text(response)) as Reply['body'],
+    body: (isJson ? JSON.parse(content) : { message: content }) as Reply['body'],
   }
 }
 const apply = (collection: string, object: Json, query = 'fieldManager=A') => {
