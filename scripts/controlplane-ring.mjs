@@ -26,7 +26,7 @@ try {
   console.log(`control plane ring: ${plane.version} is up after ${((Date.now() - started) / 1000).toFixed(1)} s`)
   const file = path.join(plane.folder, 'ring.json')
   const { url, caPem, adminToken, etcdUrl } = plane
-  writeFileSync(file, JSON.stringify({ url, caPem, adminToken, etcdUrl }), { mode: 0o600 })
+  writeFileSync(file, JSON.stringify({ url, caPem, adminToken, etcdUrl, binaries }), { mode: 0o600 })
   const jest = spawn(
     process.execPath,
     [

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { text } from 'node:stream/consumers'
@@ -13,6 +14,8 @@ export interface Ring {
   readonly caPem: string
   readonly adminToken: string
   readonly etcdUrl: string
+  /** Folder of the servers' programs. */
+  readonly binaries: string
 }
 export const ring = JSON.parse(readFileSync(process.env.BENCH_CONTROLPLANE!, 'utf8')) as Ring
 
@@ -23,10 +26,9 @@ export const open = (options: { token?: string; server?: string; log?: Log; cloc
   return new Api(loadKubeconfig({ kind: 'content', yaml }, undefined, {}), log, { firstDelayMs: 20, ...rest })
 }
 
-let count = 0
 /** A namespace that no other test of the run has. */
 export async function freshNamespace(api: Api): Promise<string> {
-  const name = `t-${process.pid}-${++count}`
+  const name = `t-${randomBytes(4).toString('hex')}`
   await apply(api, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
   return name
 }
