@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { pause } from '../../src/cluster/api.ts'
+import type { KubeObject } from '../../src/stack/kube.ts'
 import { type ApiServer, startApiServer } from '../sandbox/api/server.ts'
 import { startApiServiceController } from '../sandbox/controllers/apiservices.ts'
 import { Cluster } from '../sandbox/controllers/cluster.ts'
@@ -207,6 +208,61 @@ describe('admission', () => {
       await seen({ resourceVersion: '1' }),
       (await send(server, 'GET', `${core('configmaps')}/kept`)).seen,
     ]
+  })
+})
+
+describe('what a client sees of a write', () => {
+  same('a delete answers with a Status, and with the object where something holds it', async server => {
+    const map = named('v1', 'ConfigMap', 'd', {})
+    const held = { ...map, metadata: { ...map.metadata, finalizers: ['example.com/hold'] } }
+    const seen: unknown[] = []
+    for (const [path, object, body] of [
+      [`${core('configmaps')}/d`, map, {}],
+      [`${apps('deployments')}/d`, deployment('d'), { propagationPolicy: 'Background' }],
+      [`${apps('deployments')}/d`, deployment('d'), { propagationPolicy: 'Foreground' }],
+      [`${core('configmaps')}/d`, held, {}],
+    ] as const) {
+      await apply(server, path, object)
+      const { seen: status, body: answer } = await send(server, 'DELETE', path, { body })
+      const { finalizers, deletionGracePeriodSeconds, generation } = answer.metadata
+      seen.push([status, answer.kind, answer.status, finalizers, deletionGracePeriodSeconds, generation])
+      if (finalizers) await merge(server, path, { metadata: { finalizers: null } })
+      seen.push((await send(server, 'GET', path)).seen)
+    }
+    return seen.map(s => JSON.parse(JSON.stringify(s).replace(/"status":\{.*?\}/g, '')))
+  })
+  same('names and labels that are no names and labels are refused', async server => {
+    const reasons = async (object: KubeObject) => {
+      const { status, reason, details } = (await send(server, 'POST', core('configmaps'), { body: object })).seen
+      const { causes } = details as { causes: { reason: string; field: string }[] }
+      return [status, reason, causes.map(c => [c.reason, c.field])]
+    }
+    const map = (metadata: KubeObject['metadata']): KubeObject => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata })
+    return [
+      await reasons(map({ name: 'Upper' })),
+      await reasons(map({ name: 'x'.repeat(254) })),
+      await reasons(map({ name: 'l', labels: { a: 'x'.repeat(64) } })),
+      await reasons(map({ name: 'l', labels: { a: 'a b' } })),
+    ]
+  })
+  same('a strict merge patch with an unknown field is refused', async server => {
+    const path = `${apps('deployments')}/patched`
+    await apply(server, path, deployment('patched'))
+    const { status, reason } = (await merge(server, `${path}?fieldValidation=Strict`, { spec: { replica: 2 } })).seen
+    return [status, reason]
+  })
+  same('an access review says yes or no', async server => {
+    const token = accounts.get(server)!
+    const ask = async (resource: string, verb: string, subresource?: string) => {
+      const body = {
+        ...{ apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview' },
+        spec: { resourceAttributes: { group: '', resource, subresource, verb, namespace: ns } },
+      }
+      const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews'
+      const { seen, body: answer } = await send(server, 'POST', path, { body, token })
+      return [seen, answer.kind, (answer.status as Json).allowed]
+    }
+    return [await ask('pods', 'get'), await ask('pods', 'get', 'log'), await ask('pods', 'list'), await ask('x', 'get')]
   })
 })
 

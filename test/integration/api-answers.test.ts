@@ -124,3 +124,7 @@ test('a Lease says which part of a time it cannot read, and what it needs to be 
   const gone = await failure(replace(admin, made))
   expect(gone.message).toContain(`Key: /registry/leases/${namespace}/l, ResourceVersion: 0`)
 })
+
+test('a Deployment that no controller has seen yet has an empty status', async () => {
+  expect(await apply(admin, deployment('new'))).toMatchObject({ status: {} })
+})

@@ -272,7 +272,7 @@ describe('writes', () => {
   test('status is written through its own subresource alone, and only a new spec raises the generation', async () => {
     await call('POST', `${apps}/deployments`, { body: { ...deployment(), status: { replicas: 7 } } })
     const main = await merge(`${apps}/deployments/web`, { spec: { replicas: 3 }, status: { replicas: 7 } })
-    expect([main.body.status, main.body.metadata.generation]).toEqual([undefined, 2])
+    expect([main.body.status, main.body.metadata.generation]).toEqual([{}, 2])
     const status = await merge(`${apps}/deployments/web/status`, {
       spec: { replicas: 9 },
       status: { readyReplicas: 3 },

@@ -112,6 +112,8 @@ export class Store {
     // Nodes report themselves; every other status starts empty.
     if (kind.hasStatus && kind.id !== 'nodes') delete object.status
     own(object)
+    // A workload shows an empty status before its controller has looked at it.
+    if (kind.group === 'apps' || kind.group === 'batch') object.status = {}
     applyDefaults(kind, object, this.#surroundings(), true)
     validate(kind, object)
     if (kind.id === 'customresourcedefinitions.apiextensions.k8s.io' && !options.dryRun)
