@@ -5,6 +5,7 @@ import { pause } from '../../src/cluster/api.ts'
 import { applyStack, refuseForeign } from '../../src/cluster/apply.ts'
 import { missingRights } from '../../src/cluster/discover.ts'
 import { apply } from '../../src/cluster/objects.ts'
+import { removeStack } from '../../src/cluster/remove.ts'
 import { asFailure } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import {
@@ -125,7 +126,7 @@ test.each(modes)(
   },
 )
 
-test('with the Roles of standup, and no more, a ServiceAccount applies the whole stack of a leg under WVA', async () => {
+test('with the Roles of standup and of teardown, and no more, two ServiceAccounts apply a leg under WVA and remove it', async () => {
   const namespace = await freshNamespace(admin)
   const controller = await freshNamespace(admin)
   const { api } = await holderOf(rolesOf('standup', namespace, controller), namespace)
@@ -136,6 +137,15 @@ test('with the Roles of standup, and no more, a ServiceAccount applies the whole
   const live = await refuseForeign(api, plan, spec.stack, options.signal)
   expect((await applyStack(api, plan, live, options)).created).toHaveLength(plan.length)
   await api.close()
+
+  const { api: remover } = await holderOf(rolesOf('teardown', namespace, controller), namespace)
+  expect(await lacking(remover, reviewsOf('teardown', namespace, controller), [])).toEqual([])
+  const request = { namespaces: [namespace], stack: spec.stack, deep: false, purge: false, timeoutMs: 20_000 }
+  const removal = await removeStack(remover, { ...request, ...options })
+  expect(removal).toMatchObject({ failures: [], leftovers: [] })
+  expect([...removal.kept].sort()).toEqual(['PersistentVolumeClaim model-pvc', 'Secret llm-d-hf-token'])
+  expect(removal.deleted).toHaveLength(plan.length - removal.kept.length)
+  await remover.close()
 })
 
 test('the Role of the endpoint picker is refused to who lacks a right that it grants, and the failure says which', async () => {
