@@ -3,6 +3,11 @@ export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
+  // It needs a real API server (npm run test:controlplane).
+  testPathIgnorePatterns: [
+    '/node_modules/',
+    ...(process.env.BENCH_CONTROLPLANE ? [] : ['<rootDir>/test/controlplane/']),
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [

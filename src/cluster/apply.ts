@@ -128,11 +128,14 @@ export async function applyStack(
 }
 
 /**
- * The two edges of an apply: istiod reads a Gateway's ConfigMap when it first renders it and is not told later, and
- * whether the download must run again depends on whether its volume is a new one.
+ * The three edges of an apply: istiod reads a Gateway's ConfigMap when it first renders it and is not told later; whether
+ * the download must run again depends on whether its volume is a new one; and a RoleBinding of a Role that is not there yet
+ * is refused with 404 to everybody without the verb `bind`, because the server cannot compare their rights with it.
  */
 function needs(object: KubeObject, other: KubeObject): boolean {
   if (object.kind === 'Gateway') return other.kind === 'ConfigMap' && other.metadata.name === object.metadata.name
+  if (object.kind === 'RoleBinding')
+    return other.kind === 'Role' && other.metadata.name === (object.roleRef as { name?: unknown } | undefined)?.name
   return object.kind === 'Job' && other.kind === 'PersistentVolumeClaim'
 }
 

@@ -4,6 +4,14 @@ import { wvaMutants } from './wva.mjs'
 // `test` must fail in the mutated copy.
 export const mutants = [
   {
+    name: 'a RoleBinding does not wait for its Role',
+    file: 'src/cluster/apply.ts',
+    find: "if (object.kind === 'RoleBinding')",
+    replace: "if (object.kind === 'ClusterRoleBinding')",
+    test: 'test/integration/api-answers.test.ts',
+    pattern: 'waits for its Role',
+  },
+  {
     name: 'an object without our label is taken for ours',
     file: 'src/cluster/objects.ts',
     find: "return owner !== undefined && owner !== '' && (stack === undefined || owner === stack)",

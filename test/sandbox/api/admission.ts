@@ -146,7 +146,7 @@ function refusal(kind: ResourceKind, name: string, problems: readonly Problem[])
 }
 
 /** Refuses what a real server refuses in the kinds we use. */
-export function validate(kind: ResourceKind, object: KubeObject): void {
+export function validate(kind: ResourceKind, object: KubeObject, before?: KubeObject): void {
   const { name } = object.metadata
   const spec = dict(object.spec)
   const template = dict(spec.template)
@@ -181,10 +181,13 @@ export function validate(kind: ResourceKind, object: KubeObject): void {
     const wanted = Object.entries(dict(dict(spec.selector).matchLabels))
     if (spec.selector === undefined) throw invalid(kind, name, 'spec.selector', 'Required value', 'FieldValueRequired')
     if (wanted.some(([k, v]) => labels[k] !== v)) {
-      const text = '`selector` does not match template `labels`'
-      throw invalid(kind, name, 'spec.template.metadata.labels', `Invalid value: ${JSON.stringify(labels)}: ${text}`)
+      const text = `Invalid value: ${JSON.stringify(labels)}: \`selector\` does not match template \`labels\``
+      const frozen = before ? immutableProblems(kind, before, object) : []
+      throw refusal(kind, name, [['spec.template.metadata.labels', text], ...frozen])
     }
   }
+  const frozen = before ? immutableProblems(kind, before, object) : []
+  if (frozen.length > 0) throw refusal(kind, name, frozen)
 }
 
 function validateLease(kind: ResourceKind, name: string, spec: Dict): void {
@@ -194,8 +197,10 @@ function validateLease(kind: ResourceKind, name: string, spec: Dict): void {
   for (const field of ['acquireTime', 'renewTime']) {
     const value = spec[field]
     if (value === undefined || /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$/.test(String(value))) continue
-    const layout = '2006-01-02T15:04:05.000000Z07:00'
-    const text = `parsing time "${value}" as "${layout}": cannot parse "${value}" as "${layout}"`
+    // Go's parser names the first part that it stumbles over.
+    const rest = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(.*)$/.exec(String(value))?.[1]
+    const stumbles = rest === undefined ? `"${value}" as "2006"` : `"${rest}" as ".000000"`
+    const text = `parsing time "${value}" as "2006-01-02T15:04:05.000000Z07:00": cannot parse ${stumbles}`
     throw new ApiStatusError(400, `Lease in version "v1" cannot be handled as a Lease: ${text}`, 'BadRequest')
   }
 }
@@ -229,13 +234,13 @@ const immutableFields: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Refuses a change of a field that can only be set once. */
-export function validateUpdate(kind: ResourceKind, before: KubeObject, after: KubeObject): void {
+function immutableProblems(kind: ResourceKind, before: KubeObject, after: KubeObject): Problem[] {
   const fields = [...(immutableFields[kind.id] ?? [])]
   if (before.immutable === true) fields.push('data', 'immutable')
-  for (const field of fields) {
+  return fields.flatMap((field): Problem[] => {
     const read = (o: unknown) => field.split('.').reduce<unknown>((at, key) => dict(at)[key], o)
-    if (same(read(before), read(after))) continue
-    if (kind.id === 'services' && dict(after.spec).type === 'ExternalName') continue
-    throw invalid(kind, after.metadata.name, field, `Invalid value: ${JSON.stringify(read(after))}: field is immutable`)
-  }
+    if (same(read(before), read(after))) return []
+    if (kind.id === 'services' && dict(after.spec).type === 'ExternalName') return []
+    return [[field, `Invalid value: ${JSON.stringify(read(after))}: field is immutable`]]
+  })
 }

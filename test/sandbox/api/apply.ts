@@ -15,7 +15,7 @@ import {
   toFieldsV1,
   valueAt,
 } from './field-sets.ts'
-import { detailsOf, type ResourceKind } from './kinds.ts'
+import type { ResourceKind } from './kinds.ts'
 
 /** Who writes, as one entry of `metadata.managedFields` tells them apart. */
 export interface Writer {
@@ -83,7 +83,7 @@ export function applyConfiguration(
   const conflicts = others.flatMap(owner =>
     [...wanted].filter(p => owner.set.has(p) && differs(split(p), live, merged)).map(path => ({ owner, path })),
   )
-  if (conflicts.length > 0 && !writer.force) throw conflictError(kind, applied.metadata.name, conflicts)
+  if (conflicts.length > 0 && !writer.force) throw conflictError(conflicts)
   for (const { owner, path } of conflicts) owner.set.delete(path)
 
   // Shallow first: a list item that may go is found by its key fields, so it goes before they do.
@@ -100,20 +100,25 @@ export function applyConfiguration(
   return merged
 }
 
-function conflictError(kind: ResourceKind, name: string, conflicts: readonly { owner: Entry; path: string }[]) {
-  const causes: StatusCause[] = conflicts.map(({ owner, path }) => ({
+function conflictError(conflicts: readonly { owner: Entry; path: string }[]) {
+  const title = ({ manager, subresource, operation, apiVersion }: Entry) =>
+    `"${manager}"${subresource === '' ? '' : ` with subresource "${subresource}"`}${operation === 'Update' ? ` using ${apiVersion}` : ''}`
+  const all = conflicts.map(({ owner, path }) => ({ who: title(owner), field: dotted(split(path)) }))
+  const owners = [...new Set(all.map(c => c.who))].sort()
+  const lines = owners.flatMap(who => [
+    `conflicts with ${who}:`,
+    ...all.filter(c => c.who === who).map(c => `- ${c.field}`),
+  ])
+  const text =
+    all.length === 1
+      ? `1 conflict: conflict with ${all[0]?.who}: ${all[0]?.field}`
+      : `${all.length} conflicts: ${lines.join('\n')}`
+  const causes: StatusCause[] = all.map(({ who, field }) => ({
     reason: 'FieldManagerConflict',
-    message: `conflict with "${owner.manager}"${owner.subresource === '' ? '' : ` with subresource "${owner.subresource}"`}${
-      owner.operation === 'Update' ? ` using ${owner.apiVersion}` : ''
-    }`,
-    field: dotted(split(path)),
+    message: `conflict with ${who}`,
+    field,
   }))
-  const count = `${causes.length} conflict${causes.length === 1 ? '' : 's'}`
-  const text = causes.map(c => `${c.message}: ${c.field}`).join('\n')
-  return new ApiStatusError(409, `Apply failed with ${count}: ${text}`, 'Conflict', {
-    ...detailsOf(kind, name),
-    causes,
-  })
+  return new ApiStatusError(409, `Apply failed with ${text}`, 'Conflict', { causes })
 }
 
 /** Records a create, update or patch: changed fields belong to the writer alone, removed ones to nobody. In place. */
@@ -124,6 +129,9 @@ export function trackUpdate(
   writer: Writer,
 ): void {
   const entries = read(before)
+  // Who sets the number of replicas is only written down where somebody owned it: the scale itself has no history.
+  if (writer.subresource === 'scale' && !entries.some(e => [...e.set].some(p => dotted(split(p)) === '.spec.replicas')))
+    return
   const old = before ? fieldSet(kind, before as unknown as Dict) : new Set<string>()
   const now = fieldSet(kind, after as unknown as Dict)
   const changed = [...now].filter(p => !old.has(p) || differs(split(p), before, after))

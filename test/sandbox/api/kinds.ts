@@ -184,8 +184,9 @@ export class Registry {
 
 export const notFound = (kind: ResourceKind, name: string): ApiStatusError =>
   new ApiStatusError(404, `${kind.id} "${name}" not found`, 'NotFound', detailsOf(kind, name))
+/** What a Status says of the object it is about; of a collection it names none. */
 export const detailsOf = (kind: Pick<ResourceKind, 'group' | 'plural'>, name: string) => ({
-  name,
+  ...(name === '' ? {} : { name }),
   ...(kind.group === '' ? {} : { group: kind.group }),
   kind: kind.plural,
 })

@@ -4,7 +4,8 @@ import { ApiStatusError } from '../runtime.ts'
 import { type Attributes, authorize } from './access.ts'
 import { type ApiRequest, decode, decodeApply, deleteOptions, parseBody, patched, type Target } from './decode.ts'
 import { type Dict, dict } from './dict.ts'
-import { detailsOf, groupVersion, notFound, type Registry, type ResourceKind } from './kinds.ts'
+import { checkGrants } from './escalation.ts'
+import { detailsOf, groupVersion, notFound, type Registry } from './kinds.ts'
 import { jsonPatch, mergePatch } from './patches.ts'
 import { selectorOf } from './selectors.ts'
 import type { Store, WriteOptions } from './store.ts'
@@ -106,7 +107,8 @@ export function handle(store: Store, target: Target, request: ApiRequest): Answe
   if (method === 'POST' || method === 'PUT') {
     const { object, warnings } = decode(target, request, parseBody(request))
     const isNew = method === 'POST' || (kind.putCreates && !live)
-    if (isNew && method === 'PUT' && object.metadata.uid) throw conflict(kind, name, object.metadata.uid)
+    if (isNew && method === 'PUT' && object.metadata.uid) throw conflict(target, object.metadata.uid)
+    checkGrants(store, user, kind, object, live)
     const written = isNew ? store.create(object, options) : store.update(object, options)
     return { status: isNew ? 201 : 200, body: show(written), warnings }
   }
@@ -115,21 +117,24 @@ export function handle(store: Store, target: Target, request: ApiRequest): Answe
   if (request.contentType === 'application/apply-patch+yaml') {
     const object = decodeApply(target, request)
     if (!live) authorize(user, kind, attributesOf(target, 'POST', query))
+    checkGrants(store, user, kind, object, live)
     const force = query.get('force') === 'true'
     const written = store.apply(object, { manager, force, dryRun, ...(sub ? { subresource: sub } : {}) })
     return { status: live ? 200 : 201, body: show(written) }
   }
   if (!live) throw notFound(kind, name)
   const { object, warnings } = decode(target, request, patched(kind, live, request))
+  checkGrants(store, user, kind, object, live)
   return { status: 200, body: show(store.update(object, options)), warnings }
 }
 
 /** A PUT may create, but an object that had a uid is not made anew. */
-function conflict(kind: ResourceKind, name: string, uid: string): ApiStatusError {
+function conflict({ kind, namespace, name }: Target, uid: string): ApiStatusError {
+  const key = `/registry/${kind.plural}/${namespace}/${name}`
   const text = `Precondition failed: UID in precondition: ${uid}, UID in object meta: `
   return new ApiStatusError(
     409,
-    `Operation cannot be fulfilled on ${kind.id} "${name}": ${text}`,
+    `Operation cannot be fulfilled on ${kind.id} "${name}": StorageError: invalid object, Code: 4, Key: ${key}, ResourceVersion: 0, AdditionalErrorMsg: ${text}`,
     'Conflict',
     detailsOf(kind, name),
   )

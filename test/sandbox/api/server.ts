@@ -114,6 +114,10 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
     const apiService = apiServiceOf(store, url.pathname)
     if (apiService) return serveAggregated(store, apiService, { request, url, body, user }, response)
     const target = targetOf(store.registry, url.pathname)
+    const group = /^\/apis\/([^/]+)/.exec(url.pathname)?.[1]
+    // Only the built-in groups have a Status for what they do not serve.
+    if (!target && group && !store.registry.all().some(k => k.builtin && k.group === group))
+      return void response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n')
     if (!target) throw new ApiStatusError(404, 'the server could not find the requested resource', 'NotFound', {})
     const attributes = attributesOf(target, record.method, url.searchParams)
     authorize(user, target.kind, attributes)

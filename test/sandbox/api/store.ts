@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { KubeObject } from '../../../src/stack/kube.ts'
 import { ApiStatusError } from '../runtime.ts'
-import { applyDefaults, type Surroundings, validate, validateUpdate } from './admission.ts'
+import { applyDefaults, type Surroundings, validate } from './admission.ts'
 import { applyConfiguration, trackUpdate, type Writer } from './apply.ts'
 import { type Dict, dict } from './dict.ts'
 import { History, type StoreEvent } from './history.ts'
@@ -112,6 +112,8 @@ export class Store {
     // Nodes report themselves; every other status starts empty.
     if (kind.hasStatus && kind.id !== 'nodes') delete object.status
     own(object)
+    // A workload shows an empty status before its controller has looked at it.
+    if (kind.group === 'apps' || kind.group === 'batch') object.status = {}
     applyDefaults(kind, object, this.#surroundings(), true)
     validate(kind, object)
     if (kind.id === 'customresourcedefinitions.apiextensions.k8s.io' && !options.dryRun)
@@ -128,8 +130,11 @@ export class Store {
     const live = this.#require(kind, input.metadata.namespace, input.metadata.name)
     const next = structuredClone(input)
     if (kind.putCreates && !next.metadata.resourceVersion) {
-      const text = 'metadata.resourceVersion: Invalid value: 0: must be specified for an update'
-      throw new ApiStatusError(422, `${kind.id} "${next.metadata.name}" is invalid: ${text}`, 'Invalid')
+      const [field, message] = ['metadata.resourceVersion', 'Invalid value: 0: must be specified for an update']
+      throw new ApiStatusError(422, `${kind.id} "${next.metadata.name}" is invalid: ${field}: ${message}`, 'Invalid', {
+        ...detailsOf(kind, next.metadata.name),
+        causes: [{ reason: 'FieldValueInvalid', message, field }],
+      })
     }
     this.#checkPreconditions(kind, live, next.metadata)
     this.#keepServerFields(kind, live, next, options.subresource)
@@ -212,8 +217,7 @@ export class Store {
   #replace(kind: ResourceKind, live: KubeObject, next: KubeObject, options: WriteOptions): KubeObject {
     if (options.subresource !== 'status') {
       applyDefaults(kind, next, this.#surroundings(), false)
-      validate(kind, next)
-      validateUpdate(kind, live, next)
+      validate(kind, next, live)
       if (kind.hasGeneration && !same(desired(live), desired(next))) {
         next.metadata.generation = (live.metadata.generation ?? 1) + 1
       }
