@@ -186,18 +186,19 @@ export class Holding implements HeldLease {
         this.#owned(sentAt)
         return
       } catch (error) {
-        await this.#afterFailure(error)
+        this.lost.throwIfAborted()
+        this.#stop.signal.throwIfAborted()
+        if (!mayPass(error)) throw explainApiError(error, `renewing ${leaseName(this.#ref)}`)
+        this.#log.debug(`${leaseName(this.#ref)}: ${(error as Error).message}; reading it again`)
       }
-      await pause(retryMs * (0.5 + Math.random() / 2), this.lost)
+      // First the pause, then the read: what was read before it would be old again where many wait and write their tickets.
+      await pause(retryMs * (0.5 + Math.random() / 2), AbortSignal.any([this.lost, this.#stop.signal]))
+      await this.#readAgain()
     }
   }
 
   /** Finds out whether the Lease is still ours; the write may also have been carried out. */
-  async #afterFailure(error: unknown): Promise<void> {
-    this.lost.throwIfAborted()
-    this.#stop.signal.throwIfAborted()
-    if (!mayPass(error)) throw explainApiError(error, `renewing ${leaseName(this.#ref)}`)
-    this.#log.debug(`${leaseName(this.#ref)}: ${(error as Error).message}; reading it again`)
+  async #readAgain(): Promise<void> {
     let live: KubeObject | undefined
     try {
       live = await this.#read()

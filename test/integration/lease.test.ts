@@ -171,6 +171,26 @@ describe('holding', () => {
     expect(live(ref)).toBeUndefined()
   })
 
+  test('it is renewed, and released, also while those who wait write to it all the time', async () => {
+    const ref = fresh()
+    const held = await acquireLease(api, ref, options('a'))
+    const { renewedMs } = record(ref)
+    let written = 0
+    const waiters = setInterval(() => {
+      if (live(ref) === undefined) return
+      server.store.modify('leases.coordination.k8s.io', 'default', ref.name, o => {
+        o.metadata.annotations = { ...o.metadata.annotations, note: String(++written) }
+      })
+    }, 40)
+    await pause(3500)
+    expect(held.lost.aborted).toBe(false)
+    expect(record(ref).renewedMs!).toBeGreaterThan(renewedMs! + 1500)
+    expect(await held.release()).toBe(true)
+    clearInterval(waiters)
+    expect(live(ref)).toBeUndefined()
+    expect(written).toBeGreaterThan(30)
+  })
+
   test('it is lost when it cannot be renewed, before anybody else may take it', async () => {
     const ref = fresh()
     const held = await acquireLease(api, ref, options('a'))
